@@ -1,0 +1,66 @@
+"""The settings of this app, typed: every key of settings.NOTIFICATIONS, and what it means."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conf:
+    """One immutable reading of settings.NOTIFICATIONS. Durations are seconds."""
+
+    allowed_origins: tuple[str, ...] = ()
+    """Origins (scheme://host[:port]) that may open sockets; empty: the host that was asked."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses whose X-Forwarded-For is believed."""
+    partitions: int = 16
+    """Partitions that a new log is made with; an existing log keeps its own number."""
+    frame_bytes: int = 65_536
+    """Largest inbound WebSocket message; larger ones close 1009."""
+    buffer_bytes: int = 1_048_576
+    """Bytes that may wait for one connection; more close it with 4409."""
+    replay_max_messages: int = 10_000
+    """Most messages that one replay may bring."""
+    rate_limits: bool = True
+    """Whether rates and counts per user and address are enforced."""
+    max_connections: int = 10_000
+    """Sockets that one process serves; more are refused with 503."""
+    metrics_token: str = ""
+    """Bearer token of /metrics."""
+    auth_timeout: float = 5.0
+    """Time that a new socket has for its first frame."""
+    heartbeat_interval: float = 30.0
+    """How often a client pings."""
+    heartbeat_timeout: float = 5.0
+    """How long a client waits for a sign of life after a ping."""
+    retention: float = 604_800.0
+    """Age at which messages may be purged."""
+    session: float = 604_800.0
+    """How long a session can be resumed after its socket closed."""
+    sweep_interval: float = 60.0
+    """Pause between two runs of the sweeps."""
+    drain_window: float = 30.0
+    """Time over which a stopping server closes its sockets."""
+    embedded_sweeps: bool = True
+    """Whether the server runs the sweeps itself; off where Celery beat does."""
+
+
+@lru_cache(maxsize=1)
+def conf() -> Conf:
+    """Read the settings once; tests that override them get a fresh reading."""
+    values: dict[str, Any] = {
+        key.lower(): tuple(value) if isinstance(value, list) else value
+        for key, value in getattr(settings, "NOTIFICATIONS", {}).items()
+    }
+    return Conf(**values)
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting == "NOTIFICATIONS":
+        conf.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,64 @@
+"""Blocking database work for the event loop: a bounded pool of threads, and a deadline for each.
+
+A thread keeps its connection only where Django's settings say so (SQLite); with PostgreSQL's pool
+the connection goes back after each piece of work.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import ParamSpec, TypeVar
+
+from django.db import DatabaseError, InterfaceError, close_old_connections
+
+from notifications.errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
+"""Reads and session writes of a process that run at once; more wait for a thread."""
+
+DEADLINE = 5.0
+"""Seconds until work is given up; PostgreSQL's statement_timeout frees the thread by then."""
+
+
+@lru_cache(maxsize=1)
+def _executor_of(pid: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+
+
+async def in_database(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking ORM work in a thread and return its result.
+
+    Raises Unavailable when the database cannot be reached or does not answer within DEADLINE;
+    work that was given up may still have taken effect.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await loop.run_in_executor(
+                _executor_of(os.getpid()), lambda: _with_connection(work, *args, **kwargs)
+            )
+    except (TimeoutError, DatabaseError, InterfaceError) as error:
+        raise Unavailable(
+            "The database does not answer now. Try again shortly.", retry_after=1000
+        ) from error
+
+
+async def in_background(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run long database work (a sweep) in a thread of its own, without a deadline as a whole.
+
+    PostgreSQL's statement_timeout and SQLite's busy timeout bound each of its statements.
+    """
+    return await asyncio.to_thread(lambda: _with_connection(work, *args, **kwargs))
+
+
+def _with_connection(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    close_old_connections()
+    try:
+        return work(*args, **kwargs)
+    finally:
+        close_old_connections()

@@ -1,0 +1,1 @@
+"""The log: append by group commit, read by position."""

@@ -1,0 +1,24 @@
+"""What is persisted. Integrity lives in the constraints; behaviour lives in services."""
+
+from notifications.models.idempotency import IdempotencyKey
+from notifications.models.log import Log, Partition
+from notifications.models.message import Message
+from notifications.models.outbox import PendingPublication
+from notifications.models.policy import TopicPolicy
+from notifications.models.server import Server
+from notifications.models.session import Session
+from notifications.models.subscription import Subscription
+from notifications.models.topic import Topic
+
+__all__ = [
+    "IdempotencyKey",
+    "Log",
+    "Message",
+    "Partition",
+    "PendingPublication",
+    "Server",
+    "Session",
+    "Subscription",
+    "Topic",
+    "TopicPolicy",
+]

@@ -1,0 +1,34 @@
+"""Who may publish and subscribe to what, out of the patterns that a principal was granted."""
+
+from accounts.principal import Principal
+from notifications.errors import Forbidden
+from notifications.topics.grammar import is_reserved
+from notifications.topics.matching import covers
+
+
+def may_publish(principal: Principal, topic: str) -> bool:
+    """Tell whether a grant covers the topic; nobody publishes to the server's own topics."""
+    if is_reserved(topic):
+        return False
+    return principal.is_admin or any(covers(granted, topic) for granted in principal.publish)
+
+
+def may_subscribe(principal: Principal, pattern: str) -> bool:
+    """Tell whether one granted pattern contains everything that the pattern can match."""
+    if principal.is_admin:
+        return True
+    if is_reserved(pattern):
+        return False
+    return any(covers(granted, pattern) for granted in principal.subscribe)
+
+
+def require_publish(principal: Principal, topic: str) -> None:
+    """Raise Forbidden unless the principal may publish to the topic."""
+    if not may_publish(principal, topic):
+        raise Forbidden(f"You have no grant to publish to {topic!r}. Ask an operator for one.")
+
+
+def require_subscribe(principal: Principal, pattern: str) -> None:
+    """Raise Forbidden unless the principal may subscribe to the pattern, or read its topics."""
+    if not may_subscribe(principal, pattern):
+        raise Forbidden(f"You have no grant to read {pattern!r}. Ask an operator for one.")

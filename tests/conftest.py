@@ -1,0 +1,108 @@
+"""Fixtures for all tests, and the line that says which backends were exercised."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from notifications.services.writer import writer
+from tests.backends import postgres_answers, redis_answers
+from tests.deployment import Deployment
+
+exercised: Counter[str] = Counter()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, and say so, what needs a service that is not there; in CI that is a failure."""
+    missing = {
+        "postgres": not postgres_answers(),
+        "redis": not redis_answers(),
+    }
+    for item in items:
+        for service, is_missing in missing.items():
+            if is_missing and item.get_closest_marker(service):
+                item.add_marker(pytest.mark.skip(reason=f"no {service} answers"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what ran against which backend."""
+    if report.when == "call" and report.passed:
+        for service in ("postgres", "redis", "browser"):
+            if service in report.keywords:
+                exercised[service] += 1
+        if "sqlite" in report.keywords or (
+            "django_db" in report.keywords
+            and settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
+        ):
+            exercised["sqlite"] += 1
+        elif "django_db" in report.keywords:
+            exercised["postgres"] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which backends were exercised, and by how many tests."""
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(exercised.items()))
+    terminalreporter.write_line(f"backends exercised: {counts or 'none'}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that did not exercise what TEST_REQUIRE names."""
+    required = os.environ.get("TEST_REQUIRE", "").split()
+    lacking = [name for name in required if not exercised[name]]
+    if lacking and not hasattr(session.config, "workerinput"):
+        print(f"\nrequired but not exercised: {', '.join(lacking)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Make the test database, and let go of it before it is dropped."""
+    yield
+    writer().close(5)
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Deployment]]:
+    """Migrated databases that deployments are copied from, made when first needed."""
+    made: dict[str, Deployment] = {}
+    yield made
+    for deployment in made.values():
+        deployment.close()
+
+
+def _deployment(
+    backend: str, templates: dict[str, Deployment], directory: Path
+) -> Iterator[Deployment]:
+    if backend not in templates:
+        templates[backend] = Deployment.create(backend, directory, None)
+    deployment = Deployment.create(backend, directory, templates[backend])
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.redis]),
+        pytest.param("sqlite", marks=pytest.mark.sqlite),
+    ]
+)
+def deployment(
+    request: pytest.FixtureRequest, templates: dict[str, Deployment], tmp_path: Path
+) -> Iterator[Deployment]:
+    """An own deployment, on each backend."""
+    yield from _deployment(request.param, templates, tmp_path)
+
+
+@pytest.fixture
+def cluster(templates: dict[str, Deployment], tmp_path: Path) -> Iterator[Deployment]:
+    """An own deployment on PostgreSQL and Redis; mark the test `postgres` and `redis`."""
+    yield from _deployment("postgres", templates, tmp_path)
+
+
+@pytest.fixture
+def embedded(templates: dict[str, Deployment], tmp_path: Path) -> Iterator[Deployment]:
+    """An own deployment on SQLite and the in-process layer."""
+    yield from _deployment("sqlite", templates, tmp_path)

@@ -1,0 +1,208 @@
+"""A deployment for a test: a database of its own, a bus of its own, real server processes."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.backends import POSTGRES, REDIS
+
+ROOT = Path(__file__).resolve().parent.parent
+STARTUP_SECONDS = 30.0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; body is decoded JSON where it is JSON, text otherwise."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+
+@dataclass
+class Server:
+    """A running server process."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def socket_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    def request(
+        self, method: str, path: str, body: Any = None, *, key: str = "", timeout: float = 10
+    ) -> Answer:
+        """Send an HTTP request with a client of the standard library."""
+        request = urllib.request.Request(self.url + path, method=method)
+        if key:
+            request.add_header("Authorization", f"Api-Key {key}")
+        data = None
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(request, data, timeout=timeout) as answer:
+                return _answer(answer.status, answer.read(), dict(answer.headers))
+        except urllib.error.HTTPError as error:
+            return _answer(error.code, error.read(), dict(error.headers))
+
+    def publish(self, key: str, topic: str, payload: Any, **more: Any) -> Answer:
+        """Publish one message over REST."""
+        body = {"topic": topic, "payload": payload, **more}
+        return self.request("POST", "/api/v1/publish", body, key=key)
+
+    def wait_until_ready(self) -> None:
+        """Wait for /readyz."""
+        deadline = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended:\n{self.log.read_text()}")
+            try:
+                if self.request("GET", "/readyz", timeout=2).status == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"the server is not ready:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        """Stop as an operator would; return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        return self.process.returncode
+
+
+def _answer(status: int, body: bytes, headers: dict[str, str]) -> Answer:
+    text = body.decode()
+    is_json = "json" in headers.get("Content-Type", headers.get("content-type", ""))
+    return Answer(status, json.loads(text) if is_json and text else text, headers)
+
+
+@dataclass
+class Deployment:
+    """A migrated database and the environment that its servers and commands run in."""
+
+    backend: str
+    directory: Path
+    env: dict[str, str]
+    servers: list[Server] = field(default_factory=list)
+
+    @classmethod
+    def create(cls, backend: str, directory: Path, template: "Deployment | None") -> "Deployment":
+        """Make a database, as a copy of an unused deployment's where there is one."""
+        name = f"bw_{os.getpid()}_{secrets.token_hex(4)}"
+        env = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
+        env |= {
+            "DJANGO_SETTINGS_MODULE": "config.settings.development",
+            "NOTIFICATIONS_METRICS_TOKEN": "",
+            "PYTHONWARNINGS": "default",
+        }
+        if backend == "postgres":
+            source = template.env["DATABASE_URL"].rsplit("/", 1)[1] if template else "template1"
+            with psycopg.connect(POSTGRES, autocommit=True) as connection:
+                connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"'.encode())
+            env |= {
+                "DATABASE_URL": f"{POSTGRES.rsplit('/', 1)[0]}/{name}",
+                "REDIS_URL": REDIS,
+                "NOTIFICATIONS_BUS_PREFIX": name,
+            }
+        else:
+            path = directory / f"{name}.sqlite3"
+            if template is not None:
+                shutil.copy(template.env["DATABASE_URL"].removeprefix("sqlite:///"), path)
+            env["DATABASE_URL"] = f"sqlite:///{path}"
+        deployment = cls(backend, directory, env)
+        if template is None:
+            deployment.manage("migrate", "--verbosity", "0")
+        return deployment
+
+    def manage(self, *arguments: str, timeout: float = 60) -> str:
+        """Run a manage.py command and return what it printed on stdout."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        if done.returncode:
+            raise AssertionError(f"{arguments} failed:\n{done.stderr.decode()}")
+        return done.stdout.decode()
+
+    def start(self, *arguments: str, port: int = 0, **env: str) -> Server:
+        """Start a server (`serve` unless arguments say otherwise) and wait until it is ready."""
+        port = port or free_port()
+        log = self.directory / f"server-{port}-{len(self.servers)}.log"
+        command = arguments or ("serve", "--port", str(port))
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "manage.py",
+                    *(part.replace("{port}", str(port)) for part in command),
+                ],
+                cwd=ROOT,
+                env=self.env | env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        server = Server(process, port, log)
+        self.servers.append(server)
+        server.wait_until_ready()
+        return server
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask the database with a client that is not Django."""
+        if self.backend == "postgres":
+            with psycopg.connect(self.env["DATABASE_URL"]) as connection:
+                return connection.execute(sql.encode()).fetchall()
+        import sqlite3
+
+        with sqlite3.connect(self.env["DATABASE_URL"].removeprefix("sqlite:///")) as connection:
+            return connection.execute(sql).fetchall()
+
+    def close(self) -> None:
+        """Stop what runs and drop the database."""
+        for server in self.servers:
+            server.stop()
+        if self.backend == "postgres":
+            name = self.env["DATABASE_URL"].rsplit("/", 1)[1]
+            with psycopg.connect(POSTGRES, autocommit=True) as connection:
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())

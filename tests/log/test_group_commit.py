@@ -1,0 +1,213 @@
+"""Group commit: concurrent publishers share transactions, and each gets its own outcome."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, OperationalError
+
+from notifications.errors import InternalError, Overloaded, Unavailable
+from notifications.log import group_commit
+from notifications.log.group_commit import GroupCommit
+from notifications.log.records import Appended, Outcome, Publication, Record
+from notifications.models import Message
+from tests.records import publication
+
+WAIT = 10.0
+
+
+@pytest.fixture
+def relayed() -> list[Record]:
+    return []
+
+
+@pytest.fixture
+def commit(relayed: list[Record]) -> Iterator[GroupCommit]:
+    commit = GroupCommit(relayed.extend)
+    yield commit
+    commit.close(WAIT)
+
+
+class Appender:
+    """Stands in for append(): blocks at a gate, fails on demand, notes the sizes of groups."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.groups: list[list[str]] = []
+        self.fail: Callable[[Sequence[Publication]], Exception | None] = lambda _: None
+        self.committing_first = False
+
+    def __call__(
+        self, publications: Sequence[Publication], *, before_commit: Callable[[], None]
+    ) -> tuple[list[Outcome], list[Record]]:
+        self.entered.set()
+        assert self.gate.wait(WAIT)
+        self.groups.append([one.topic for one in publications])
+        if self.committing_first:
+            before_commit()
+        if (error := self.fail(publications)) is not None:
+            raise error
+        before_commit()
+        return [Appended(f"id-{one.topic}", one.topic, 1, 0, 1, 0) for one in publications], []
+
+
+@pytest.fixture
+def appender(monkeypatch: pytest.MonkeyPatch) -> Appender:
+    appender = Appender()
+    monkeypatch.setattr(group_commit, "append", appender)
+    return appender
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_publishers_share_transactions_and_get_their_own_outcomes(
+    commit: GroupCommit, relayed: list[Record]
+) -> None:
+    def one(number: int) -> tuple[int, Outcome]:
+        return number, commit.append([publication("user.1.a", number)])[0]
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(one, range(200)))
+    for number, outcome in answers:
+        assert isinstance(outcome, Appended)
+        assert Message.objects.get(pk=outcome.id).payload == str(number)
+    assert sorted(
+        outcome.offset for _, outcome in answers if isinstance(outcome, Appended)
+    ) == list(range(1, 201))
+    assert commit.flush(WAIT)
+    assert [record.offset for record in relayed] == list(range(1, 201))
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_event_loop_publishes_too(commit: GroupCommit) -> None:
+    answers = await asyncio.gather(
+        *(commit.append_async([publication("user.1.a", n)]) for n in range(50))
+    )
+    seqs = [answer[0].seq for answer in answers if isinstance(answer[0], Appended)]
+    assert seqs == list(range(1, 51))
+
+
+def test_what_arrives_during_a_commit_is_the_next_group(
+    commit: GroupCommit, appender: Appender
+) -> None:
+    first = commit.submit([publication("first")])
+    assert appender.entered.wait(WAIT)
+    rest = [commit.submit([publication(f"t{n}")]) for n in range(5)]
+    appender.gate.set()
+    assert [future.result(WAIT)[0] for future in [first, *rest]]
+    assert appender.groups == [["first"], [f"t{n}" for n in range(5)]]
+
+
+def test_a_group_is_bounded(
+    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "GROUP_BOUND", 4)
+    commit.submit([publication("first")])
+    assert appender.entered.wait(WAIT)
+    futures = [commit.submit([publication("a"), publication("b")]) for _ in range(3)]
+    futures.append(commit.submit([publication("c") for _ in range(9)]))
+    appender.gate.set()
+    for future in futures:
+        future.result(WAIT)
+    assert [len(group) for group in appender.groups] == [1, 4, 2, 9]
+
+
+def test_over_the_bound_a_publisher_is_refused_and_nothing_is_kept(
+    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "QUEUE_BOUND", 3)
+    commit.submit([publication("first")])
+    assert appender.entered.wait(WAIT)
+    waiting = commit.submit([publication("a"), publication("b"), publication("c")])
+    with pytest.raises(Overloaded) as refused:
+        commit.submit([publication("d")])
+    assert refused.value.retry_after
+    appender.gate.set()
+    waiting.result(WAIT)
+    assert not any("d" in group for group in appender.groups)
+
+
+def test_one_that_the_database_refuses_fails_alone(commit: GroupCommit, appender: Appender) -> None:
+    def fail(publications: Sequence[Publication]) -> Exception | None:
+        return DatabaseError("bad") if any(p.topic == "bad" for p in publications) else None
+
+    appender.fail = fail
+    first = commit.submit([publication("first")])
+    assert appender.entered.wait(WAIT)
+    good, bad, fine = (commit.submit([publication(name)]) for name in ("good", "bad", "fine"))
+    appender.gate.set()
+    for future in (first, good, fine):
+        assert isinstance(future.result(WAIT)[0], Appended)
+    with pytest.raises(InternalError):
+        bad.result(WAIT)
+
+
+def test_a_dead_connection_is_tried_once_more_before_the_commit(
+    commit: GroupCommit, appender: Appender
+) -> None:
+    errors: list[Any] = [OperationalError("gone"), None]
+    appender.fail = lambda _: errors.pop(0)
+    appender.gate.set()
+    assert isinstance(commit.append([publication("a")])[0], Appended)
+    assert len(appender.groups) == 2
+
+
+def test_an_error_at_the_commit_is_not_tried_again(commit: GroupCommit, appender: Appender) -> None:
+    appender.committing_first = True
+    appender.fail = lambda _: OperationalError("gone")
+    appender.gate.set()
+    with pytest.raises(Unavailable):
+        commit.append([publication("a")])
+    assert len(appender.groups) == 1
+
+
+def test_a_publisher_that_waited_too_long_is_told_and_withdrawn(
+    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "DEADLINE", 0.05)
+    commit.submit([publication("first")])
+    assert appender.entered.wait(WAIT)
+    with pytest.raises(Unavailable, match="was not published"):
+        commit.append([publication("late")])
+    appender.gate.set()
+    assert commit.flush(WAIT)
+    assert appender.groups == [["first"]]
+
+
+def test_the_outcome_of_one_that_is_being_written_is_unknown(
+    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "DEADLINE", 0.05)
+    with pytest.raises(Unavailable, match="may or may not"):
+        commit.append([publication("slow")])
+    appender.gate.set()
+
+
+async def test_the_event_loop_is_told_too(
+    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "DEADLINE", 0.05)
+    commit.submit([publication("first")])
+    await asyncio.to_thread(appender.entered.wait, WAIT)
+    with pytest.raises(Unavailable, match="was not published"):
+        await commit.append_async([publication("late")])
+    appender.gate.set()
+
+
+def test_closing_appends_what_waits(appender: Appender) -> None:
+    commit = GroupCommit(lambda _: None)
+    futures = [commit.submit([publication(f"t{n}")]) for n in range(3)]
+    appender.gate.set()
+    commit.close(WAIT)
+    assert all(future.done() for future in futures)
+
+
+def test_after_closing_it_starts_again_when_needed(commit: GroupCommit, appender: Appender) -> None:
+    appender.gate.set()
+    commit.append([publication("a")])
+    commit.close(WAIT)
+    commit.append([publication("b")])
+    assert appender.groups == [["a"], ["b"]]
