@@ -1,0 +1,60 @@
+"""Hints: what the bus says about the log. They may be lost, repeated or late."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from notifications.log.records import Record, decode_records, encode_records
+
+HINT_BYTES = 262_144
+"""Payload bytes that one hint carries at most; a larger batch goes out as several."""
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """Consecutive messages of a partition, still encoded: most receivers can tell from the
+    offsets alone whether they need them."""
+
+    partition: int
+    first: int
+    last: int
+    records: bytes
+
+    def decode(self) -> list[Record]:
+        """Decode the messages; raises msgspec.DecodeError when they are garbage."""
+        return decode_records(self.records)
+
+
+def hints_of(records: Sequence[Record]) -> Iterator[Hint]:
+    """Cut new records (offset order within each partition) into hints."""
+    batches: dict[int, list[Record]] = {}
+    for record in records:
+        batches.setdefault(record.partition, []).append(record)
+    for partition, batch in batches.items():
+        start = size = 0
+        for index, record in enumerate(batch):
+            if size and size + len(record.payload) > HINT_BYTES:
+                yield _hint(partition, batch[start:index])
+                start, size = index, 0
+            size += len(record.payload)
+        yield _hint(partition, batch[start:])
+
+
+def _hint(partition: int, records: list[Record]) -> Hint:
+    return Hint(partition, records[0].offset, records[-1].offset, encode_records(records))
+
+
+def to_envelope(hint: Hint) -> dict[str, Any]:
+    """Make the channel-layer message of a hint."""
+    return {
+        "type": "log.appended",
+        "partition": hint.partition,
+        "first": hint.first,
+        "last": hint.last,
+        "records": hint.records,
+    }
+
+
+def from_envelope(envelope: dict[str, Any]) -> Hint:
+    """Read a channel-layer message; raises msgspec.ValidationError when it is no hint."""
+    return msgspec.convert(envelope, Hint)
