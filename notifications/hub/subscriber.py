@@ -1,0 +1,71 @@
+"""A connection as the hub sees it: its patterns, its buffer, and what is held back for a moment."""
+
+from collections.abc import Callable
+
+from notifications.hub.buffer import Buffer
+
+
+class Subscriber:
+    """The receiving end of one connection.
+
+    While it is held (a subscription is being written, later: a replay is going out), live messages
+    wait in order and nothing overtakes them. What is held counts against the same bound of bytes
+    as the buffer.
+    """
+
+    __slots__ = (
+        "_held",
+        "_held_size",
+        "_holds",
+        "bound",
+        "buffer",
+        "delivered",
+        "patterns",
+        "told",
+    )
+
+    def __init__(self, buffer: Buffer, *, bound: int) -> None:
+        self.buffer = buffer
+        self.bound = bound
+        self.patterns: dict[str, str] = {}
+        """Pattern → subscription id."""
+        self.delivered = 0
+        self.told: tuple[int, ...] = ()
+        """The offsets of all partitions as this connection was last told them."""
+        self._holds = 0
+        self._held: list[tuple[str, str, int]] = []
+        self._held_size = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether live messages wait."""
+        return self._holds > 0
+
+    def deliver(self, topic: str, frame: str, size: int) -> None:
+        """Give the connection a message, or hold it back."""
+        if self._holds:
+            self._held_size += size
+            if self._held_size > self.bound:
+                self._held.clear()
+                self._held_size = 0
+                self.buffer.push("", self.bound + 1)  # over the bound by definition: overflows
+                return
+            self._held.append((topic, frame, size))
+            return
+        if self.buffer.push(frame, size):
+            self.delivered += 1
+
+    def hold(self) -> None:
+        """Hold live messages back until as many calls of `release`."""
+        self._holds += 1
+
+    def release(self, *, wanted: Callable[[str], bool] | None = None) -> None:
+        """Let held messages go; `wanted` tells by topic which still concern this connection."""
+        self._holds -= 1
+        if wanted is not None:
+            self._held = [entry for entry in self._held if wanted(entry[0])]
+        if self._holds:
+            return
+        held, self._held, self._held_size = self._held, [], 0
+        for topic, frame, size in held:
+            self.deliver(topic, frame, size)

@@ -1,0 +1,88 @@
+"""A connection's buffer and subscriber: order, bounds, holding back."""
+
+from typing import Any
+
+from notifications.hub.buffer import Buffer
+from notifications.hub.subscriber import Subscriber
+
+
+class Watched:
+    """A buffer whose calls are recorded."""
+
+    def __init__(self, bound: int) -> None:
+        self.calls: list[str] = []
+        self.buffer = Buffer(
+            bound,
+            wake=lambda: self.calls.append("wake"),
+            overflow=lambda: self.calls.append("overflow"),
+        )
+        self.subscriber = Subscriber(self.buffer, bound=bound)
+
+    def drain(self) -> list[str]:
+        taken: list[Any] = []
+        while (frame := self.buffer.pop()) is not None:
+            taken.append(frame)
+        return taken
+
+
+def test_frames_leave_in_order_and_the_writer_is_woken_once() -> None:
+    watched = Watched(100)
+    for frame in "abc":
+        assert watched.buffer.push(frame, 10)
+    assert (watched.buffer.size, len(watched.buffer)) == (30, 3)
+    assert watched.drain() == ["a", "b", "c"]
+    assert watched.calls == ["wake"]
+    assert watched.buffer.size == 0
+
+
+def test_over_the_bound_everything_is_let_go_once() -> None:
+    watched = Watched(25)
+    watched.buffer.push("a", 10)
+    watched.buffer.push("b", 15)
+    assert not watched.buffer.push("c", 1)
+    assert not watched.buffer.push("d", 1)
+    assert watched.calls == ["wake", "overflow"]
+    assert (watched.drain(), watched.buffer.size) == ([], 0)
+
+
+def test_held_messages_follow_in_order_when_released() -> None:
+    watched = Watched(100)
+    watched.subscriber.hold()
+    watched.subscriber.deliver("t", "1", 1)
+    watched.subscriber.deliver("t", "2", 1)
+    assert watched.drain() == []
+    assert watched.subscriber.held
+    watched.buffer.push("subscribed", 1)
+    watched.subscriber.release()
+    assert watched.drain() == ["subscribed", "1", "2"]
+    assert watched.subscriber.delivered == 2
+
+
+def test_only_what_is_still_wanted_follows() -> None:
+    watched = Watched(100)
+    watched.subscriber.hold()
+    watched.subscriber.deliver("kept", "1", 1)
+    watched.subscriber.deliver("refused", "2", 1)
+    watched.subscriber.release(wanted=lambda topic: topic == "kept")
+    assert watched.drain() == ["1"]
+
+
+def test_two_holds_need_two_releases() -> None:
+    watched = Watched(100)
+    watched.subscriber.hold()
+    watched.subscriber.hold()
+    watched.subscriber.deliver("t", "1", 1)
+    watched.subscriber.release()
+    assert watched.drain() == []
+    watched.subscriber.release()
+    assert watched.drain() == ["1"]
+
+
+def test_what_is_held_is_bounded_too() -> None:
+    watched = Watched(10)
+    watched.subscriber.hold()
+    for _ in range(3):
+        watched.subscriber.deliver("t", "x", 5)
+    assert watched.calls == ["overflow"]
+    watched.subscriber.release()
+    assert watched.drain() == []

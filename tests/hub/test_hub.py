@@ -1,0 +1,256 @@
+"""The hub over the real log and an in-process layer that it cannot trust."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer
+from django.db import OperationalError
+
+from notifications.database import in_database
+from notifications.errors import Unavailable
+from notifications.hub import Hub, Subscriber
+from notifications.hub import hub as hub_module
+from notifications.hub.buffer import Buffer
+from notifications.log.append import append
+from notifications.log.creation import LogIdentity, read_identity
+from notifications.log.records import Record
+from tests.records import publication
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WAIT = 10.0
+
+
+class Peer:
+    """A connection that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.overflowed = False
+        self.buffer = Buffer(100_000, wake=self.news.set, overflow=self._overflow)
+        self.subscriber = Subscriber(self.buffer, bound=100_000)
+        self.received: list[dict[str, Any]] = []
+
+    def _overflow(self) -> None:
+        self.overflowed = True
+
+    def take(self) -> list[Any]:
+        while (frame := self.buffer.pop()) is not None:
+            self.received.append(json.loads(frame))
+        return [frame["payload"] for frame in self.received]
+
+    async def until(self, count: int) -> list[Any]:
+        async with asyncio.timeout(WAIT):
+            while len(self.take()) < count:
+                self.news.clear()
+                await self.news.wait()
+        return self.take()
+
+
+class Net(InMemoryChannelLayer):  # type: ignore[misc]
+    """A layer whose deliveries a test decides on: `drop(message)` tells which are lost."""
+
+    drop: Callable[[dict[str, Any]], bool] = staticmethod(lambda message: False)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if not self.drop(message):
+            await super().group_send(group, message)
+
+
+@pytest.fixture
+def net() -> Net:
+    return Net(capacity=10_000)
+
+
+@pytest.fixture
+async def hub(net: Net, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+    monkeypatch.setattr(hub_module, "GRACE", 0.001)
+    identity: LogIdentity = await in_database(read_identity)
+    hub = Hub(net, identity, on_control=lambda _: None, poll_interval=0.02)
+    await hub.start()
+    yield hub
+    await hub.stop()
+
+
+async def publish(hub: Hub, *topics: str) -> list[Record]:
+    payloads = [publication(topic, f"{topic}#{n}") for n, topic in enumerate(topics)]
+    _, records = await in_database(append, payloads)
+    hub.relay(records)
+    return records
+
+
+async def subscribe(hub: Hub, peer: Peer, *patterns: str) -> None:
+    await hub.follow(patterns)
+    for pattern in patterns:
+        hub.add(peer.subscriber, pattern, f"id of {pattern}")
+
+
+async def test_what_is_published_after_subscribing_arrives_once(hub: Hub) -> None:
+    peer = Peer()
+    await publish(hub, "a.b", "a.b")
+    await subscribe(hub, peer, "a.*", "a.b", "**")
+    await publish(hub, "a.b", "c.d", "a.e")
+    assert await peer.until(3) == ["a.b#0", "c.d#1", "a.e#2"]
+
+
+async def test_lost_hints_are_read_from_the_log(hub: Hub, net: Net) -> None:
+    sent: list[int] = []
+
+    def every_third(message: dict[str, Any]) -> bool:
+        sent.append(1)
+        return len(sent) % 3 == 0
+
+    net.drop = every_third  # type: ignore[method-assign]
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    for _ in range(20):
+        await publish(hub, "a.b")
+    await peer.until(20)
+    assert [frame["seq"] for frame in peer.received] == list(range(1, 21))
+
+
+async def test_what_no_hint_announces_is_found_by_looking(hub: Hub, net: Net) -> None:
+    net.drop = lambda _: True  # type: ignore[method-assign]
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    await publish(hub, "a.b")
+    assert await peer.until(1) == ["a.b#0"]
+
+
+async def test_repeated_and_disordered_hints_change_nothing(hub: Hub) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    _, records = await in_database(append, [publication("a.b", n) for n in range(5)])
+    for order in ([3, 4], [0], [0], [1, 2], [3, 4], [0, 1, 2, 3, 4]):
+        hub.relay([records[index] for index in order])
+    assert await peer.until(5) == [0, 1, 2, 3, 4]
+    await asyncio.sleep(0.05)
+    assert peer.take() == [0, 1, 2, 3, 4]
+
+
+async def test_more_than_one_chunk_is_read_to_the_end(
+    hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "CHUNK", 500)
+    net.drop = lambda _: True  # type: ignore[method-assign]
+    peer = Peer()
+    peer.subscriber.bound = 10_000_000
+    peer.buffer._bound = 10_000_000
+    await subscribe(hub, peer, "a.b")
+    await in_database(append, [publication("a.b", n) for n in range(1234)])
+    assert await peer.until(1234) == list(range(1234))
+
+
+async def test_the_cursor_is_where_a_subscription_begins(hub: Hub) -> None:
+    peer = Peer()
+    records = await publish(hub, "a.b", "a.b")
+    await subscribe(hub, peer, "a.b")
+    partition = str(records[0].partition)
+    assert hub.cursor(peer.subscriber).offsets[partition] == 2
+    assert len(hub.cursor_now().offsets) == 16
+    assert hub.moved(peer.subscriber).offsets == {}
+    await publish(hub, "a.b")
+    await peer.until(1)
+    assert hub.moved(peer.subscriber).offsets == {partition: 3}
+    assert hub.moved(peer.subscriber).offsets == {}
+
+
+async def test_while_messages_are_held_nothing_has_moved(hub: Hub) -> None:
+    peer, other = Peer(), Peer()
+    await subscribe(hub, peer, "a.b")
+    await subscribe(hub, other, "a.b")
+    hub.cursor(peer.subscriber)
+    peer.subscriber.hold()
+    (record,) = await publish(hub, "a.b")
+    await other.until(1)
+    assert hub.moved(peer.subscriber).offsets == {}
+    peer.subscriber.release()
+    assert hub.moved(peer.subscriber).offsets == {str(record.partition): 1}
+    assert peer.take() == ["a.b#0"]
+
+
+async def test_a_message_for_nobody_only_moves_the_place(hub: Hub) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b.c")
+    hub.cursor(peer.subscriber)
+    records = await publish(hub, "a.b.d", "a.b.c")
+    assert await peer.until(1) == ["a.b.c#1"]
+    assert hub.moved(peer.subscriber).offsets == {str(records[0].partition): 2}
+
+
+async def test_an_expired_message_is_not_delivered(hub: Hub) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    _, records = await in_database(
+        append, [publication("a.b", "late", expires_at=1), publication("a.b", "in time")]
+    )
+    hub.relay(records)
+    assert await peer.until(1) == ["in time"]
+
+
+async def test_forgetting_a_connection_leaves_nothing_behind(hub: Hub) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b", "a.*", "**")
+    assert len(hub.index) == 3
+    hub.forget(peer.subscriber)
+    assert (len(hub.index), hub.index.nodes) == (0, 0)
+    await publish(hub, "a.b")
+    await asyncio.sleep(0.05)
+    assert peer.take() == []
+
+
+async def test_a_partition_that_nobody_needs_is_left_after_a_while(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "LINGER", 0.0)
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    hub.forget(peer.subscriber)
+    async with asyncio.timeout(WAIT):
+        while hub._places:
+            await asyncio.sleep(0.01)
+    await publish(hub, "a.b")
+    await subscribe(hub, peer, "a.b")
+    await publish(hub, "a.b")
+    assert await peer.until(1) == ["a.b#0"]
+    assert peer.received[0]["seq"] == 2
+
+
+async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(
+    hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    real = hub_module.read_heads
+
+    def away() -> dict[int, int]:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(hub_module, "read_heads", away)
+    with pytest.raises(Unavailable):
+        await hub.follow(["x.y"])
+    net.drop = lambda _: True  # type: ignore[method-assign]
+    await publish(hub, "a.b")
+    async with asyncio.timeout(WAIT):
+        while hub.log_reachable:
+            await asyncio.sleep(0.01)
+    assert peer.take() == []
+    monkeypatch.setattr(hub_module, "read_heads", real)
+    assert await peer.until(1) == ["a.b#0"]
+    await subscribe(hub, peer, "x.y")
+
+
+async def test_a_slow_connection_harms_nobody_else(hub: Hub) -> None:
+    slow, quick = Peer(), Peer()
+    slow.buffer._bound = 300
+    await subscribe(hub, slow, "a.b")
+    await subscribe(hub, quick, "a.b")
+    for _ in range(5):
+        await publish(hub, "a.b")
+        await quick.until(1)
+    assert len(await quick.until(5)) == 5
+    assert slow.overflowed
+    assert len(slow.buffer) == 0
