@@ -1,0 +1,74 @@
+"""Server processes: say that they live, and clear up after those that don't."""
+
+import os
+import secrets
+import socket
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F, Q
+
+from notifications.models import Server, Session
+
+BEAT_INTERVAL = 3.0
+"""Seconds between two signs of life of a server."""
+
+DEAD_AFTER = 10.0
+"""Seconds of silence after which a server is taken for dead."""
+
+FORGOTTEN_AFTER = timedelta(days=7)
+"""Age at which the row of a stopped server is deleted."""
+
+OPEN_STATES = (Session.State.CONNECTING, Session.State.CONNECTED)
+
+
+def new_server_id() -> str:
+    """Name this process: where it runs, and a random part because pids come again."""
+    host = socket.gethostname().split(".")[0][:32]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def register_server(server_id: str, *, now: datetime) -> None:
+    """Make the row of a server that starts."""
+    Server.objects.create(
+        id=server_id, host=socket.gethostname()[:255], pid=os.getpid(), started_at=now, seen_at=now
+    )
+
+
+def beat(server_id: str, *, now: datetime) -> bool:
+    """Note that a server lives; False when others have taken it for dead meanwhile.
+
+    A server that was taken for dead (it hung, or the database was away from it) is alive again,
+    but the states of its sessions were changed, and it has to write them anew.
+    """
+    believed = Server.objects.filter(pk=server_id, stopped_at__isnull=True).update(seen_at=now)
+    if not believed:
+        Server.objects.filter(pk=server_id).update(seen_at=now, stopped_at=None)
+    return bool(believed)
+
+
+def stop_server(server_id: str, *, now: datetime) -> None:
+    """Note that a server ended, and that its clients are about to come back elsewhere."""
+    with transaction.atomic():
+        Server.objects.filter(pk=server_id).update(stopped_at=now)
+        _leave_sessions([server_id], reason="server_stopped", now=now)
+
+
+def clear_dead_servers(*, now: datetime) -> int:
+    """Mark the sessions of servers that died without a word; return how many changed."""
+    with transaction.atomic():
+        dead = list(
+            Server.objects.select_for_update()
+            .filter(stopped_at__isnull=True, seen_at__lt=now - timedelta(seconds=DEAD_AFTER))
+            .values_list("pk", flat=True)
+        )
+        Server.objects.filter(pk__in=dead).update(stopped_at=F("seen_at"))
+        changed = _leave_sessions(dead, reason="server_lost", now=now) if dead else 0
+    Server.objects.filter(stopped_at__lt=now - FORGOTTEN_AFTER).delete()
+    return changed
+
+
+def _leave_sessions(server_ids: list[str], *, reason: str, now: datetime) -> int:
+    return Session.objects.filter(Q(server__in=server_ids), state__in=OPEN_STATES).update(
+        state=Session.State.RECONNECTING, reason=reason, since=now
+    )

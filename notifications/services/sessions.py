@@ -1,0 +1,142 @@
+"""Sessions: opened by authentication, changed as their sockets come and go."""
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+
+from accounts.principal import Principal
+from notifications.conf import conf
+from notifications.models import Session, Subscription
+
+State = Session.State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientDescription:
+    """What a client says of itself when it authenticates."""
+
+    client_id: str
+    name: str = ""
+    version: str = ""
+    kind: str = ""
+    capabilities: tuple[str, ...] = ()
+    attempt: int = 0
+    last_disconnect_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedSession:
+    """A session that has just been opened.
+
+    secret: the `sessionId` of the protocol; only its digest is kept.
+    replaced: the handle of an older session of this client that was open on a server, or None.
+    """
+
+    handle: uuid.UUID
+    secret: str
+    subscriptions: tuple[Subscription, ...]
+    replaced: uuid.UUID | None
+
+
+@dataclass(slots=True, kw_only=True)
+class SessionChange:
+    """What happened to a session on the server that holds its socket."""
+
+    handle: uuid.UUID
+    server_id: str
+    state: str
+    reason: str
+    since: datetime
+    messages_sent: int = 0
+    ended: bool = field(default=False)
+
+
+def open_session(
+    principal: Principal, client: ClientDescription, *, server_id: str, now: datetime
+) -> OpenedSession:
+    """Open a session for a client, ending the one that it had; read its subscriptions."""
+    try:
+        return _open_session(principal, client, server_id=server_id, now=now)
+    except IntegrityError:
+        # The same client authenticates twice at once: the other one came first, so end it.
+        return _open_session(principal, client, server_id=server_id, now=now)
+
+
+def _open_session(
+    principal: Principal, client: ClientDescription, *, server_id: str, now: datetime
+) -> OpenedSession:
+    secret = secrets.token_urlsafe(24)
+    with transaction.atomic():
+        before = (
+            Session.objects.select_for_update()
+            .filter(principal=principal.id, client_id=client.client_id, ended_at__isnull=True)
+            .first()
+        )
+        replaced = None
+        if before is not None:
+            if before.state in (State.CONNECTING, State.CONNECTED):
+                replaced = before.pk
+            Session.objects.filter(pk=before.pk).update(
+                state=State.DISCONNECTED, reason="taken_over", since=now, ended_at=now
+            )
+        session = Session.objects.create(
+            secret_digest=digest_of(secret),
+            principal=principal.id,
+            user_id=principal.user_id,
+            client_id=client.client_id,
+            state=State.CONNECTING,
+            since=now,
+            created_at=now,
+            server_id=server_id,
+            connects=before.connects + 1 if before is not None else 1,
+            client_name=client.name,
+            client_version=client.version,
+            client_kind=client.kind,
+            capabilities=list(client.capabilities),
+            attempt=client.attempt,
+            last_disconnect_reason=client.last_disconnect_reason,
+        )
+        subscriptions = tuple(
+            Subscription.objects.filter(principal=principal.id, client_id=client.client_id)
+        )
+    return OpenedSession(
+        handle=session.pk, secret=secret, subscriptions=subscriptions, replaced=replaced
+    )
+
+
+def digest_of(secret: str) -> str:
+    """Return what is kept of a session's secret; 192 random bits need no salt."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def record_changes(changes: Sequence[SessionChange]) -> None:
+    """Write what happened to sessions of this server, in order, in one transaction.
+
+    A session that ended, or that another server has meanwhile, is left alone: a late report
+    must not overwrite what is true now.
+    """
+    with transaction.atomic():
+        for change in changes:
+            Session.objects.filter(
+                pk=change.handle, server_id=change.server_id, ended_at__isnull=True
+            ).update(
+                state=change.state,
+                reason=change.reason,
+                since=change.since,
+                messages_sent=change.messages_sent,
+                **({"ended_at": change.since} if change.ended else {}),
+            )
+
+
+def end_unresumed_sessions(*, now: datetime) -> int:
+    """End the sessions whose clients did not come back in time; return how many."""
+    return Session.objects.filter(
+        state__in=(State.RECONNECTING, State.DISCONNECTED),
+        ended_at__isnull=True,
+        since__lt=now - timedelta(seconds=conf().session),
+    ).update(state=State.DISCONNECTED, reason="expired", since=now, ended_at=now)

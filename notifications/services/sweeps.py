@@ -1,0 +1,105 @@
+"""Sweeps: what time makes necessary. Each is safe to run twice, late, or on many hosts at once.
+
+Celery beat runs them, or a server does on a timer (the embedded default); `manage.py sweep` runs
+all of them once.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+import structlog
+from django.db import transaction
+
+from notifications import metrics
+from notifications.errors import NotificationError
+from notifications.log.records import Publication
+from notifications.models import IdempotencyKey, PendingPublication
+from notifications.services.publishing import publication_of_row
+from notifications.services.servers import clear_dead_servers
+from notifications.services.sessions import end_unresumed_sessions
+from notifications.services.writer import writer
+
+OUTBOX_BATCH = 500
+"""Rows that one step of the outbox sweep carries on."""
+
+OUTBOX_GRACE = timedelta(seconds=2)
+"""Age at which a pending publication is taken from the process that wrote it."""
+
+OUTBOX_BACKOFF = (2, 300)
+"""Seconds until a row that failed is tried again: the first doubles up to the second."""
+
+KEY_WINDOW = timedelta(hours=24)
+"""How long a retry with the same idempotency key gets the first answer."""
+
+logger = structlog.get_logger(__name__)
+
+
+def sweep_outbox(*, now: datetime) -> int:
+    """Append the pending publications whose process did not; return how many were appended."""
+    carried = 0
+    while True:
+        with transaction.atomic():
+            rows = list(
+                PendingPublication.objects.select_for_update(skip_locked=True)
+                .filter(next_attempt_at__lte=now, created_at__lte=now - OUTBOX_GRACE)
+                .order_by("id")[:OUTBOX_BATCH]
+            )
+            for row in rows:
+                row.attempts += 1
+                first, most = OUTBOX_BACKOFF
+                pause = min(first * 2 ** min(row.attempts - 1, 16), most)
+                row.next_attempt_at = now + timedelta(seconds=pause)
+            PendingPublication.objects.bulk_update(rows, ["attempts", "next_attempt_at"])
+        if not rows:
+            return carried
+        publications = [publication_of_row(row) for row in rows]
+        carried += _carry(publications)
+
+
+def _carry(publications: list[Publication]) -> int:
+    try:
+        writer().append(publications)
+    except NotificationError as error:
+        ids = [p.outbox_id for p in publications if p.outbox_id is not None]
+        PendingPublication.objects.filter(pk__in=ids).update(last_error=error.message)
+        logger.warning("pending publications stay pending", count=len(ids), error=error.message)
+        return 0
+    return len(publications)
+
+
+def sweep_idempotency_keys(*, now: datetime) -> int:
+    """Forget the idempotency keys that are older than their window."""
+    deleted, _ = IdempotencyKey.objects.filter(published_at__lt=now - KEY_WINDOW).delete()
+    return deleted
+
+
+def sweep_dead_servers(*, now: datetime) -> int:
+    """Mark the sessions of servers that died."""
+    return clear_dead_servers(now=now)
+
+
+def sweep_unresumed_sessions(*, now: datetime) -> int:
+    """End the sessions whose clients did not come back in time."""
+    return end_unresumed_sessions(now=now)
+
+
+Sweep = Callable[..., int]
+
+SWEEPS: Mapping[str, Sweep] = MappingProxyType(
+    {
+        "outbox": sweep_outbox,
+        "dead_servers": sweep_dead_servers,
+        "unresumed_sessions": sweep_unresumed_sessions,
+        "idempotency_keys": sweep_idempotency_keys,
+    }
+)
+"""Every sweep by its name, in the order in which they run."""
+
+
+def run_sweep(name: str, *, now: datetime) -> int:
+    """Run one sweep and count it; return how many rows it changed."""
+    changed = SWEEPS[name](now=now)
+    metrics.sweep_runs.labels(name).inc()
+    metrics.sweep_changes.labels(name).inc(changed)
+    return changed

@@ -1,0 +1,87 @@
+"""The group commit of this process, and what its commits are relayed to.
+
+A server process relays through its hub's bus. Any other process (a command, a Celery worker, a
+Django that serves no sockets) relays with an event loop of its own in the writer thread; with the
+in-process layer there is nobody to tell, and servers find the messages by looking at the log.
+"""
+
+import asyncio
+import atexit
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+import structlog
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from notifications import metrics
+from notifications.bus import hints_of
+from notifications.bus.bus import group_of
+from notifications.bus.hints import to_envelope
+from notifications.log.group_commit import GroupCommit, Relay
+from notifications.log.records import Record
+
+RELAY_TIMEOUT = 0.5
+"""Seconds that the channel layer has for the hints of a group outside a server."""
+
+RELAY_COOLDOWN = 5.0
+"""Seconds without hints after the layer failed, so that publishing does not wait for it."""
+
+EXIT_TIMEOUT = 3.0
+"""Seconds that a process waits at its end for what it handed in."""
+
+logger = structlog.get_logger(__name__)
+
+
+def writer() -> GroupCommit:
+    """Return the group commit of this process."""
+    return _writer_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _writer_of(pid: int) -> GroupCommit:
+    commit = GroupCommit(_OwnLoopRelay())
+    atexit.register(commit.close, EXIT_TIMEOUT)
+    return commit
+
+
+def relay_through(relay: Relay) -> None:
+    """Relay this process's commits in another way: a server's, through its own event loop."""
+    writer().relay = relay
+
+
+def relay_by_own_loop() -> None:
+    """Go back to relaying with an event loop of the writer's own."""
+    writer().relay = _OwnLoopRelay()
+
+
+class _OwnLoopRelay:
+    """Relays from a process that has no server's event loop."""
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+        self._not_before = 0.0
+
+    def __call__(self, records: Sequence[Record]) -> None:
+        layer = get_channel_layer()
+        if layer is None or isinstance(layer, InMemoryChannelLayer):
+            return
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        if self._runner.get_loop().time() < self._not_before:
+            metrics.hints_dropped.inc()
+            return
+        try:
+            self._runner.run(self._send(layer, records))
+        except Exception as error:
+            self._not_before = self._runner.get_loop().time() + RELAY_COOLDOWN
+            logger.warning(
+                "the channel layer fails; servers will read the log instead",
+                error=f"{type(error).__name__}: {error}",
+            )
+
+    async def _send(self, layer: InMemoryChannelLayer, records: Sequence[Record]) -> None:
+        async with asyncio.timeout(RELAY_TIMEOUT):
+            for hint in hints_of(records):
+                await layer.group_send(group_of(hint.partition), to_envelope(hint))
+                metrics.hints_sent.inc()

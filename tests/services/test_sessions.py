@@ -1,0 +1,219 @@
+"""Sessions, subscriptions and servers: what rows say, whatever the order of events."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from django.utils import timezone
+
+from accounts.principal import Principal
+from accounts.services import create_user
+from notifications.errors import AlreadySubscribed, TooManySubscriptions, UnknownSubscription
+from notifications.models import Server, Session, Subscription
+from notifications.services.servers import (
+    DEAD_AFTER,
+    beat,
+    clear_dead_servers,
+    new_server_id,
+    register_server,
+    stop_server,
+)
+from notifications.services.sessions import (
+    ClientDescription,
+    OpenedSession,
+    SessionChange,
+    digest_of,
+    end_unresumed_sessions,
+    open_session,
+    record_changes,
+)
+from notifications.services.subscriptions import (
+    add_subscription,
+    remove_subscription,
+    verify_subscriptions,
+)
+
+pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
+LATER = NOW + timedelta(minutes=1)
+
+
+@pytest.fixture
+def alice() -> Principal:
+    user = create_user(username="alice", password=None)
+    return Principal(
+        id=f"user:{user.pk}",
+        user_id=user.pk,
+        name="alice",
+        is_admin=False,
+        publish=(),
+        subscribe=(),
+    )
+
+
+@pytest.fixture
+def server() -> str:
+    server_id = new_server_id()
+    register_server(server_id, now=NOW)
+    return server_id
+
+
+def open_(alice: Principal, server: str, client_id: str = "tab", **more: Any) -> OpenedSession:
+    client = ClientDescription(client_id=client_id, **more)
+    return open_session(alice, client, server_id=server, now=NOW)
+
+
+def change(opened: OpenedSession, server: str, state: str, **more: Any) -> SessionChange:
+    return SessionChange(
+        handle=opened.handle, server_id=server, state=state, since=LATER, **({"reason": ""} | more)
+    )
+
+
+def test_only_a_digest_of_the_secret_is_kept(alice: Principal, server: str) -> None:
+    opened = open_(alice, server, name="dashboard", kind="browser", attempt=3)
+    row = Session.objects.get()
+    assert row.secret_digest == digest_of(opened.secret)
+    assert opened.secret not in str(Session.objects.values().get())
+    assert (row.state, row.user_id, row.client_kind, row.attempt) == (
+        "connecting",
+        alice.user_id,
+        "browser",
+        3,
+    )
+
+
+def test_a_newer_session_ends_the_older(alice: Principal, server: str) -> None:
+    first = open_(alice, server)
+    second = open_(alice, server)
+    assert (first.replaced, second.replaced) == (None, first.handle)
+    row = Session.objects.get(pk=first.handle)
+    assert (row.state, row.reason, row.ended_at) == ("disconnected", "taken_over", NOW)
+    assert Session.objects.get(pk=second.handle).connects == 2
+
+
+def test_a_session_that_was_closed_already_needs_no_takeover(alice: Principal, server: str) -> None:
+    first = open_(alice, server)
+    record_changes([change(first, server, "reconnecting")])
+    assert open_(alice, server).replaced is None
+
+
+def test_other_clients_keep_theirs(alice: Principal, server: str) -> None:
+    open_(alice, server, "one")
+    assert open_(alice, server, "two").replaced is None
+    assert Session.objects.filter(ended_at=None).count() == 2
+
+
+def test_the_database_refuses_two_open_sessions_of_a_client(alice: Principal, server: str) -> None:
+    open_(alice, server)
+    row = Session.objects.get()
+    row.pk, row.secret_digest = None, "other"
+    with pytest.raises(IntegrityError):
+        row.save(force_insert=True)
+
+
+def test_late_reports_do_not_overwrite_what_is_true_now(alice: Principal, server: str) -> None:
+    other = new_server_id()
+    register_server(other, now=NOW)
+    opened = open_(alice, server)
+    record_changes([change(opened, other, "disconnected", reason="not mine")])
+    assert Session.objects.get().state == "connecting"
+    newer = open_(alice, other)
+    record_changes([change(opened, server, "reconnecting", reason="too late")])
+    assert Session.objects.get(pk=opened.handle).reason == "taken_over"
+    record_changes([change(newer, other, "connected", messages_sent=7)])
+    assert Session.objects.get(pk=newer.handle).messages_sent == 7
+
+
+def test_sessions_of_a_dead_server_are_marked(alice: Principal, server: str) -> None:
+    opened = open_(alice, server)
+    living = new_server_id()
+    register_server(living, now=NOW)
+    kept = open_(alice, living, "elsewhere")
+    soon = NOW + timedelta(seconds=DEAD_AFTER - 1)
+    assert clear_dead_servers(now=soon) == 0
+    late = NOW + timedelta(seconds=DEAD_AFTER + 1)
+    assert beat(living, now=late)
+    assert clear_dead_servers(now=late) == 1
+    row = Session.objects.get(pk=opened.handle)
+    assert (row.state, row.reason, row.since) == ("reconnecting", "server_lost", late)
+    assert Session.objects.get(pk=kept.handle).state == "connecting"
+    assert clear_dead_servers(now=late) == 0
+    assert not beat(server, now=late), "who was taken for dead is told so"
+    assert beat(server, now=late)
+
+
+def test_a_stopped_server_is_no_dead_server(alice: Principal, server: str) -> None:
+    opened = open_(alice, server)
+    stop_server(server, now=LATER)
+    assert Session.objects.get(pk=opened.handle).reason == "server_stopped"
+    assert clear_dead_servers(now=LATER + timedelta(hours=1)) == 0
+    assert Server.objects.count() == 1
+    clear_dead_servers(now=LATER + timedelta(days=8))
+    assert not Server.objects.exists()
+    assert Session.objects.get().server is None
+
+
+def test_sessions_end_when_nobody_comes_back(alice: Principal, server: str, settings: Any) -> None:
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "SESSION": 100}
+    opened = open_(alice, server)
+    record_changes([change(opened, server, "reconnecting")])
+    assert end_unresumed_sessions(now=LATER + timedelta(seconds=99)) == 0
+    assert end_unresumed_sessions(now=LATER + timedelta(seconds=101)) == 1
+    row = Session.objects.get()
+    assert (row.state, row.reason) == ("disconnected", "expired")
+    assert row.ended_at is not None
+
+
+# --- Subscriptions ------------------------------------------------------------------------------
+
+
+def add(alice: Principal, pattern: str, client_id: str = "tab") -> Subscription:
+    return add_subscription(
+        alice, client_id=client_id, pattern=pattern, options={}, begin={"3": 9}, now=NOW
+    )
+
+
+def test_subscriptions_belong_to_a_client(alice: Principal, server: str) -> None:
+    row = add(alice, "a.*")
+    add(alice, "a.*", "another tab")
+    assert open_(alice, server).subscriptions == (row,)
+    assert row.begin == {"3": 9}
+
+
+def test_the_same_pattern_twice(alice: Principal) -> None:
+    row = add(alice, "a.*")
+    with pytest.raises(AlreadySubscribed) as refused:
+        add(alice, "a.*")
+    assert refused.value.data == {"subscriptionId": str(row.pk)}
+
+
+def test_limits_count_per_client(alice: Principal) -> None:
+    for number in range(16):
+        add(alice, f"p{number}.*")
+    with pytest.raises(TooManySubscriptions):
+        add(alice, "p16.*")
+    for number in range(84):
+        add(alice, f"t{number}")
+    with pytest.raises(TooManySubscriptions):
+        add(alice, "t84")
+    add(alice, "t84", "another tab")
+
+
+def test_removing_needs_an_own_subscription(alice: Principal) -> None:
+    mine, others = add(alice, "a.b"), add(alice, "a.b", "another tab")
+    for wrong in (str(others.pk), "nonsense", str(NOW)):
+        with pytest.raises(UnknownSubscription):
+            remove_subscription(alice, client_id="tab", subscription_id=wrong)
+    assert remove_subscription(alice, client_id="tab", subscription_id=str(mine.pk)) == "a.b"
+    assert list(Subscription.objects.all()) == [others]
+
+
+def test_verifying_splits_what_is_held_from_what_is_not(alice: Principal) -> None:
+    mine, others = str(add(alice, "a.b").pk), str(add(alice, "a.b", "another tab").pk)
+    ids = [others, mine, "nonsense"]
+    assert verify_subscriptions(alice, client_id="tab", subscription_ids=ids) == (
+        [mine],
+        [others, "nonsense"],
+    )
