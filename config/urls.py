@@ -8,3 +8,8 @@ urlpatterns = [
     path("account/", include("accounts.urls")),
     path("", include("notifications.urls")),
 ]
+
+# Below /api/ they answer application/problem+json, elsewhere as Django does.
+handler400 = "notifications.api.fallbacks.bad_request"
+handler404 = "notifications.api.fallbacks.page_not_found"
+handler500 = "notifications.api.fallbacks.server_error"

@@ -20,7 +20,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 
-(BASE_DIR / "var").mkdir(exist_ok=True)
+# The static directory too: WhiteNoise warns of one that is not there.
+(BASE_DIR / "var" / "static").mkdir(parents=True, exist_ok=True)
 
 DEBUG = False
 SECRET_KEY = env.str("SECRET_KEY", default="")
@@ -144,6 +145,15 @@ CELERY_TASK_TIME_LIMIT = 300
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    f"sweep-{name.replace('_', '-')}": {
+        "task": f"notifications.tasks.sweep_{name}",
+        "schedule": timedelta(seconds=seconds("SWEEP_INTERVAL", 60)),
+        # A worker that was away finds one run of each sweep waiting, not an hour of them.
+        "options": {"expires": seconds("SWEEP_INTERVAL", 60)},
+    }
+    for name in ("outbox", "dead_servers", "unresumed_sessions", "idempotency_keys")
+}
 
 # --- REST -------------------------------------------------------------------------------------
 
@@ -155,7 +165,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["notifications.api.bodies.BoundedJsonParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "notifications.api.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
@@ -166,6 +176,9 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "OAS_VERSION": "3.1.0",  # the records' schemas are JSON Schema of 2020-12, as its are
+    "POSTPROCESSING_HOOKS": ["notifications.api.documentation.complete"],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -17,12 +17,12 @@ from notifications.bus import Bus, Hint, hints_of
 from notifications.bus.bus import ChannelLayer
 from notifications.database import in_database
 from notifications.errors import Unavailable
-from notifications.hub.encoding import encode_json
 from notifications.hub.place import Place
 from notifications.hub.subscriber import Subscriber
 from notifications.log.creation import LogIdentity
 from notifications.log.read import CHUNK, read_after, read_heads
 from notifications.log.records import Record, now_ms
+from notifications.protocol.codec import JsonCodec
 from notifications.protocol.frames import Cursor
 from notifications.topics.index import TopicIndex
 from notifications.topics.partitions import partitions_of
@@ -61,6 +61,7 @@ class Hub:
         self.identity = identity
         self.bus = Bus(layer, on_hint=self._on_hint, on_control=on_control)
         self.index: TopicIndex[Subscriber] = TopicIndex()
+        self._codec = JsonCodec()
         self._poll_interval = poll_interval
         self._places: dict[int, Place] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
@@ -298,10 +299,21 @@ class Hub:
             if record.expires_at and record.expires_at <= now:
                 metrics.messages_expired.inc()
                 continue
-            frame = encode_json(record)
+            frame = self._encode(record)
             text, size = frame.decode(), len(frame)
             for subscriber in subscribers:
                 subscriber.deliver(record.topic, text, size)
             delivered += len(subscribers)
         if delivered:
             metrics.messages_delivered.inc(delivered)
+
+    def _encode(self, record: Record) -> bytes:
+        return self._codec.encode_message(
+            message_id=record.id,
+            topic=record.topic,
+            payload=record.payload,
+            timestamp=record.published_at,
+            metadata=record.metadata or None,
+            seq=record.seq,
+            position=(record.partition, record.offset),
+        )

@@ -1,0 +1,165 @@
+"""Carry out `auth`: who this is, a session for the client, and what it holds in force."""
+
+from datetime import datetime
+
+import msgspec
+from django.utils import timezone
+
+from accounts.authentication import authenticate_credentials
+from accounts.errors import CredentialsError, TokenExpiredError
+from accounts.principal import Principal
+from notifications.conf import conf
+from notifications.database import in_database
+from notifications.errors import NotificationError, TokenExpired, Unauthenticated
+from notifications.gateway.connection import Connection
+from notifications.log.records import now_ms, to_ms
+from notifications.models import Subscription
+from notifications.permissions import may_subscribe
+from notifications.protocol.frames import (
+    Auth,
+    AuthSuccess,
+    Heartbeat,
+    HeldSubscription,
+    Limits,
+    Retry,
+    SubscriptionOptions,
+    Unsubscribed,
+)
+from notifications.protocol.instants import format_instant
+from notifications.protocol.limits import PAYLOAD_BYTES
+from notifications.services.sessions import ClientDescription, OpenedSession, open_session
+from notifications.services.subscriptions import (
+    MAX_PATTERNS,
+    MAX_SUBSCRIPTIONS,
+    drop_subscriptions,
+)
+
+CAPABILITIES: tuple[str, ...] = ()
+"""Capabilities of a client that this server makes use of."""
+
+RETRY = Retry(
+    max_retries=0,
+    initial_delay=1_000,
+    max_delay=30_000,
+    backoff_multiplier=2.0,
+    jitter=True,
+    strategy="exponential",
+)
+
+
+async def authenticate(connection: Connection, frame: Auth) -> None:
+    """Answer an `auth` frame: auth_success, or an error and a close."""
+    now = timezone.now()
+    try:
+        principal, opened = await in_database(
+            _open, frame, server_id=connection.process.server_id, now=now
+        )
+        allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
+        if withdrawn:
+            await in_database(drop_subscriptions, withdrawn)
+        await connection.process.hub.follow(row.pattern for row in allowed)
+    except NotificationError as error:
+        connection.act(connection.conversation.refuse_authentication(error))
+        return
+    connection.opened(principal, frame.client_id, opened.handle)
+    if opened.replaced is not None:
+        await connection.process.take_over(opened.replaced)
+    _bring_into_force(connection, frame, principal, opened, allowed)
+    for row in withdrawn:
+        connection.send(
+            Unsubscribed(
+                subscription_id=str(row.pk),
+                code="FORBIDDEN",
+                reason=f"The grant for {row.pattern!r} was withdrawn.",
+            )
+        )
+
+
+def _open(frame: Auth, *, server_id: str, now: datetime) -> tuple[Principal, OpenedSession]:
+    try:
+        principal = authenticate_credentials(frame.token)
+    except TokenExpiredError as error:
+        raise TokenExpired(str(error)) from error
+    except CredentialsError as error:
+        raise Unauthenticated(str(error)) from error
+    client = frame.client
+    description = ClientDescription(
+        client_id=frame.client_id,
+        name=(client.name or "")[:64] if client else "",
+        version=(client.version or "")[:32] if client else "",
+        kind=(client.kind or "") if client else "",
+        capabilities=tuple(one for one in frame.capabilities or () if one in CAPABILITIES),
+        attempt=min(frame.attempt or 0, 2**31 - 1),
+        last_disconnect_reason=(frame.last_disconnect_reason or "")[:64],
+    )
+    return principal, open_session(principal, description, server_id=server_id, now=now)
+
+
+def _split_by_grant(
+    principal: Principal, subscriptions: tuple[Subscription, ...]
+) -> tuple[list[Subscription], list[Subscription]]:
+    allowed: list[Subscription] = []
+    withdrawn: list[Subscription] = []
+    for row in subscriptions:
+        (allowed if may_subscribe(principal, row.pattern) else withdrawn).append(row)
+    return allowed, withdrawn
+
+
+def _bring_into_force(
+    connection: Connection,
+    frame: Auth,
+    principal: Principal,
+    opened: OpenedSession,
+    allowed: list[Subscription],
+) -> None:
+    """Add the held subscriptions to the index and send auth_success, in one turn of the loop.
+
+    So the cursor in it is exactly where they begin.
+    """
+    hub, subscriber = connection.process.hub, connection.subscriber
+    for row in allowed:
+        hub.add(subscriber, row.pattern, str(row.pk))
+    success = AuthSuccess(
+        id=frame.id,
+        session_id=opened.secret,
+        server_id=connection.process.server_id,
+        capabilities=tuple(one for one in frame.capabilities or () if one in CAPABILITIES),
+        resumed=False,
+        subscriptions=tuple(_held(row) for row in allowed),
+        cursor=hub.cursor(subscriber),
+        heartbeat=Heartbeat(
+            interval=int(conf().heartbeat_interval * 1000),
+            timeout=int(conf().heartbeat_timeout * 1000),
+        ),
+        retry=RETRY,
+        limits=_limits(),
+        expires_in=(
+            max(0, int(principal.expires_at * 1000) - now_ms())
+            if principal.expires_at is not None
+            else None
+        ),
+        server_time=format_instant(now_ms()),
+    )
+    connection.act(connection.conversation.authenticated(success))
+    connection.connected()
+
+
+def _held(row: Subscription) -> HeldSubscription:
+    return HeldSubscription(
+        subscription_id=str(row.pk),
+        topic=row.pattern,
+        options=msgspec.convert(row.options, SubscriptionOptions),
+        created_at=format_instant(to_ms(row.created_at)),
+    )
+
+
+def _limits() -> Limits:
+    return Limits(
+        frame_bytes=conf().frame_bytes,
+        payload_bytes=PAYLOAD_BYTES,
+        subscriptions=MAX_SUBSCRIPTIONS,
+        patterns=MAX_PATTERNS,
+        frames_per_second=0,  # no limit of rate is enforced yet, and 0 says so
+        publishes_per_second=0,
+        replay_messages=conf().replay_max_messages,
+    )

@@ -1,0 +1,316 @@
+"""One WebSocket connection: carries out what its conversation decides.
+
+The rules are in protocol/conversation.py and the work in gateway/requests.py and services/. Here
+are the two directions of one socket: inbound messages are handled one at a time, outbound frames
+wait in one bounded buffer that a writer task empties.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from django.utils import timezone
+
+from accounts.principal import Principal
+from notifications import metrics
+from notifications.conf import conf
+from notifications.errors import InternalError, NotificationError
+from notifications.gateway.admission import Admitted
+from notifications.hub import Subscriber
+from notifications.hub.buffer import Buffer
+from notifications.log.records import now_ms
+from notifications.models import Session
+from notifications.process import Process
+from notifications.protocol.codes import CloseCode, reconnects
+from notifications.protocol.conversation import (
+    Action,
+    Authenticate,
+    Close,
+    Request,
+    Send,
+    ServerConversation,
+    error_frame,
+)
+from notifications.protocol.frames import RequestId, ServerFrame, TokenExpiring
+from notifications.services.sessions import SessionChange
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds in which a closing connection may still write what waits; then it is aborted."""
+
+SLOW_CLOSE_TIMEOUT = 2.0
+"""The same for a peer that was too slow to read."""
+
+TOKEN_WARNING = 60_000
+"""Milliseconds before its expiry at which a client is told about its token."""
+
+TOKEN_GRACE = 10_000
+"""Milliseconds after its expiry at which a connection is closed: clocks differ."""
+
+SendToPeer = Callable[[dict[str, Any]], Awaitable[None]]
+
+logger = structlog.get_logger(__name__)
+
+State = Session.State
+
+
+class Connection:
+    """A socket that was let in.
+
+    Its buffer is bounded (NOTIFICATIONS_BUFFER_BYTES): a peer that does not read fills it, is
+    closed with 4409 and may resume. Inbound messages are read one at a time, so a peer that sends
+    faster than it is served is slowed down by TCP.
+    """
+
+    def __init__(
+        self, process: Process, scope: dict[str, Any], send: SendToPeer, admitted: Admitted
+    ) -> None:
+        self.process = process
+        self.codec = admitted.codec
+        self.conversation = ServerConversation(admitted.codec, frame_bytes=conf().frame_bytes)
+        self.principal: Principal | None = None
+        self.client_id = ""
+        self.handle: uuid.UUID | None = None
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._transport = scope.get("extensions", {}).get("bellwether.transport")
+        self._last_received = self._loop.time()
+        self._wake = asyncio.Event()
+        self.buffer = Buffer(conf().buffer_bytes, wake=self._wake.set, overflow=self._overflowed)
+        self.subscriber = Subscriber(self.buffer, bound=conf().buffer_bytes)
+        self._closing: Close | None = None
+        self._last_words: list[str] = []
+        self._close_timeout = CLOSE_TIMEOUT
+        self._told_expiry = False
+        self._auth_deadline = self._loop.call_later(conf().auth_timeout, self._auth_too_late)
+        self._state = State.CONNECTING
+        self._reason = ""
+        self._since = timezone.now()
+        self._writer = self._loop.create_task(self._write())
+
+    # --- Inbound ------------------------------------------------------------------------------
+
+    def receive(self, data: str | bytes) -> list[Action]:
+        """Take one WebSocket message from the peer; send and close at once what needs no work.
+
+        Returns what needs work: Authenticate and Request actions, in order.
+        """
+        self._last_received = self._loop.time()
+        metrics.frames_received.inc()
+        return self._act(self.conversation.receive(data, now=self._last_received))
+
+    def _act(self, actions: list[Action]) -> list[Action]:
+        work: list[Action] = []
+        for action in actions:
+            if work and not isinstance(action, Close):
+                work.append(action)  # replies keep the order of their requests
+            elif isinstance(action, Send):
+                self.send(action.frame)
+            elif isinstance(action, Close):
+                self._close(action)
+            else:
+                work.append(action)
+        return work
+
+    def act(self, actions: list[Action]) -> None:
+        """Carry out actions that the conversation decided on and that need no work."""
+        work = self._act(actions)
+        assert not any(isinstance(action, Authenticate | Request) for action in work)
+
+    # --- Outbound -----------------------------------------------------------------------------
+
+    def send(self, frame: ServerFrame) -> None:
+        """Queue a frame for the peer."""
+        encoded = self.codec.encode(frame)
+        if self._closing is not None:
+            return
+        self.buffer.push(encoded.decode(), len(encoded))
+
+    def send_error(self, error: NotificationError, request_id: RequestId | None) -> None:
+        """Queue the answer to a request that is not granted."""
+        metrics.errors_sent.labels(error.code).inc()
+        self.send(error_frame(error, request_id))
+
+    async def _write(self) -> None:
+        """Empty the buffer to the peer for as long as the connection lasts."""
+        try:
+            while self._closing is None:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._closing is None and (text := self.buffer.pop()) is not None:
+                    await self._send({"type": "websocket.send", "text": text})
+            async with asyncio.timeout(self._close_timeout):
+                await self._finish(self._closing)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            # The peer vanished, or did not take our last words in time.
+            logger.debug("writing ended", error=f"{type(error).__name__}: {error}")
+            self._abort()
+
+    async def _finish(self, closing: Close) -> None:
+        while (text := self.buffer.pop()) is not None:
+            await self._send({"type": "websocket.send", "text": text})
+        for text in self._last_words:
+            await self._send({"type": "websocket.send", "text": text})
+        await self._send(
+            {"type": "websocket.close", "code": int(closing.code), "reason": closing.reason}
+        )
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- Closing ------------------------------------------------------------------------------
+
+    def disconnect(self, code: int, reason: str) -> None:
+        """Close from the server's side, with the frame and code that the protocol asks for."""
+        self.act(self.conversation.disconnect(code, reason))
+
+    def _close(self, close: Close) -> None:
+        if self._closing is not None:
+            return
+        self._closing = close
+        self._auth_deadline.cancel()
+        self.process.hub.forget(self.subscriber)
+        metrics.connections_closed.labels(str(int(close.code))).inc()
+        self._left(close.code)
+        self._wake.set()
+        if self._writer_is_stuck():
+            self._writer.cancel()
+            self._writer = self._loop.create_task(self._write())
+
+    def _writer_is_stuck(self) -> bool:
+        # A writer that awaits a peer's full socket does not see that the connection is closing;
+        # a new one, which has a deadline, takes its place.
+        return self._transport is not None and self._transport.is_blocked()
+
+    def _overflowed(self) -> None:
+        # Called in the middle of a fan-out: what follows changes the index, so it waits a turn.
+        self._loop.call_soon(self._close_slow)
+
+    def _close_slow(self) -> None:
+        self._close_timeout = SLOW_CLOSE_TIMEOUT
+        actions = self.conversation.disconnect(
+            CloseCode.SLOW_CONSUMER, "The connection did not read fast enough. Resume."
+        )
+        for action in actions:
+            if isinstance(action, Send):
+                self._last_words.append(self.codec.encode(action.frame).decode())
+            elif isinstance(action, Close):
+                self._close(action)
+
+    def _auth_too_late(self) -> None:
+        self.act(self.conversation.auth_deadline_passed())
+
+    def check_deadlines(self, now: float) -> None:
+        """Close when the peer was silent for too long or its token has expired.
+
+        now: the event loop's clock.
+        """
+        if self._closing is not None:
+            return
+        heard = self._last_received
+        if self._transport is not None:
+            heard = max(heard, self._transport.last_received)
+        if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
+            self.act(self.conversation.heartbeat_missed())
+        else:
+            self._check_token()
+
+    def _check_token(self) -> None:
+        if self.principal is None or self.principal.expires_at is None:
+            return
+        left = int(self.principal.expires_at * 1000) - now_ms()
+        if left <= TOKEN_WARNING and not self._told_expiry:
+            self._told_expiry = True
+            self.send(TokenExpiring(expires_in=max(left, 0)))
+        if left < -TOKEN_GRACE:
+            self.disconnect(
+                CloseCode.TOKEN_EXPIRED, "The access token expired. Connect with a fresh one."
+            )
+
+    # --- The session's state ------------------------------------------------------------------
+
+    def opened(self, principal: Principal, client_id: str, handle: uuid.UUID) -> None:
+        """Note who this is and that the session's row exists."""
+        self._auth_deadline.cancel()
+        self.principal, self.client_id, self.handle = principal, client_id, handle
+        self.process.by_handle[handle] = self
+
+    def connected(self) -> None:
+        """Note that auth_success is on its way."""
+        self._now_in(State.CONNECTED, "")
+        self._check_token()
+
+    def describe(self) -> SessionChange | None:
+        """Return the state of the session as it is now, or None without one."""
+        if self.handle is None:
+            return None
+        return SessionChange(
+            handle=self.handle,
+            server_id=self.process.server_id,
+            state=self._state,
+            reason=self._reason,
+            since=self._since,
+            messages_sent=self.subscriber.delivered,
+        )
+
+    def _now_in(self, state: State, reason: str) -> None:
+        self._state, self._reason, self._since = state, reason, timezone.now()
+        if (change := self.describe()) is not None:
+            self.process.note(change)
+
+    def _left(self, code: int) -> None:
+        if self._state in (State.CONNECTING, State.CONNECTED):
+            state, reason = state_after_close(code)
+            self._now_in(state, reason)
+
+    async def gone(self, code: int) -> None:
+        """The peer's side is closed: end everything that belongs to this connection."""
+        self.conversation.peer_closed()
+        self._auth_deadline.cancel()
+        if self._closing is None:
+            metrics.connections_closed.labels(str(code)).inc()
+            self._left(code)
+        self.process.hub.forget(self.subscriber)
+        self._writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._writer
+        if self.handle is not None and self.process.by_handle.get(self.handle) is self:
+            del self.process.by_handle[self.handle]
+
+    def failed(self, request_id: RequestId | None) -> None:
+        """Answer a request on which the server itself failed."""
+        self.send_error(
+            InternalError("The server failed on this request; its log says why. Retry."), request_id
+        )
+
+
+_REASONS: dict[int, str] = {
+    CloseCode.NORMAL: "client_initiated",
+    CloseCode.GOING_AWAY: "client_left",
+    CloseCode.SERVICE_RESTART: "server_stopped",
+    CloseCode.TOKEN_EXPIRED: "token_expired",
+    CloseCode.HEARTBEAT_MISSED: "timeout",
+    CloseCode.SLOW_CONSUMER: "slow_consumer",
+    CloseCode.PROTOCOL_ERROR: "protocol_error",
+    CloseCode.AUTHENTICATION_FAILED: "authentication_failed",
+    CloseCode.DISCONNECTED: "server_initiated",
+    CloseCode.TAKEN_OVER: "taken_over",
+}
+
+
+def state_after_close(code: int) -> tuple[State, str]:
+    """Return a session's state and reason after its socket closed with a code.
+
+    It may resume for a while, so it is reconnecting, unless the code tells the client not to or
+    the client asked for the end.
+    """
+    reason = _REASONS.get(
+        code, "network_error" if reconnects(code) or code == 1005 else "protocol_error"
+    )
+    stays_away = code == CloseCode.NORMAL or not (reconnects(code) or code == 1005)
+    return (State.DISCONNECTED if stays_away else State.RECONNECTING), reason

@@ -1,0 +1,115 @@
+"""The Channels consumer: translates between ASGI events and a connection, and decides nothing."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+
+from notifications import metrics
+from notifications.errors import Unavailable
+from notifications.gateway.admission import Refused, admit
+from notifications.gateway.connection import Connection
+from notifications.gateway.requests import Requests
+from notifications.process import Process, this_process
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+logger = structlog.get_logger(__name__)
+
+
+class NotificationConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
+    """One per socket.
+
+    It takes no channel of the layer: the process has one for all its sockets, and the hub writes
+    to their buffers. So it runs its own loop of events instead of the base class's, which would
+    open a channel and hop through a thread for every event.
+    """
+
+    connection: Connection
+    requests: Requests
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one socket until it is closed."""
+        self.scope = scope
+        self.base_send = send
+        try:
+            while True:
+                event = await receive()
+                match event["type"]:
+                    case "websocket.connect":
+                        await self.websocket_connect(event)
+                    case "websocket.receive" if hasattr(self, "connection"):
+                        await self.websocket_receive(event)
+                    case "websocket.disconnect":
+                        raise StopConsumer
+        except StopConsumer:
+            pass
+        finally:
+            code = event.get("code", 1006) if event["type"] == "websocket.disconnect" else 1011
+            await self.websocket_disconnect(code)
+
+    async def websocket_connect(self, event: dict[str, Any]) -> None:
+        """Let the socket in, or refuse the upgrade."""
+        try:
+            process = await this_process()
+        except Unavailable as error:
+            await self._refuse(Refused(503, error.message, retry_after=2))
+            return
+        decision = admit(
+            self.scope, connections=len(process.connections), draining=process.draining
+        )
+        if isinstance(decision, Refused):
+            await self._refuse(decision)
+            return
+        await self.send({"type": "websocket.accept", "subprotocol": decision.subprotocol})
+        self._accepted(process, Connection(process, self.scope, self.send, decision))
+
+    async def websocket_receive(self, event: dict[str, Any]) -> None:
+        """Hand an inbound message to the conversation, and carry out what it asks for."""
+        text = event.get("text")
+        work = self.connection.receive(text if text is not None else event["bytes"])
+        if work:
+            await self.requests.carry_out(work)
+
+    async def websocket_disconnect(self, code: int) -> None:
+        """Let go of everything that belonged to the socket."""
+        if not hasattr(self, "connection"):
+            return
+        process = self.connection.process
+        process.connections.discard(self.connection)
+        metrics.connections.set(len(process.connections))
+        await self.connection.gone(code)
+
+    def _accepted(self, process: Process, connection: Connection) -> None:
+        self.connection = connection
+        self.requests = Requests(connection)
+        process.connections.add(connection)
+        metrics.connections.set(len(process.connections))
+        metrics.connections_accepted.inc()
+
+    async def _refuse(self, refused: Refused) -> None:
+        metrics.connections_refused.labels(str(refused.status)).inc()
+        await refuse(self.scope, self.send, refused)
+
+
+async def refuse(scope: dict[str, Any], send: Send, refused: Refused) -> None:
+    """Answer an upgrade with an HTTP status, where the server can."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})  # the server answers 403, its only choice
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    if refused.retry_after is not None:
+        headers.append((b"retry-after", str(refused.retry_after).encode()))
+    await send(
+        {"type": "websocket.http.response.start", "status": refused.status, "headers": headers}
+    )
+    await send({"type": "websocket.http.response.body", "body": f"{refused.message}\n".encode()})
+
+
+async def refuse_unknown_path(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answer an upgrade of a path that serves no sockets."""
+    await receive()
+    await refuse(scope, send, Refused(404, "Sockets are served at /ws."))

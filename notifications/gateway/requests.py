@@ -1,0 +1,230 @@
+"""Carry out the requests of an authenticated client, one function for each frame type.
+
+Publishes in a row share the group commit: they are handed in one after the other and answered
+when they are durable. Any other request waits until they are answered, so replies come in the
+order of the requests.
+"""
+
+import asyncio
+from collections import deque
+
+import msgspec
+import structlog
+from django.utils import timezone
+
+from notifications.database import in_database
+from notifications.errors import BadFrame, NotificationError
+from notifications.gateway.authentication import authenticate
+from notifications.gateway.connection import Connection
+from notifications.log.records import Publication, now_ms, to_ms
+from notifications.protocol.conversation import Action, Authenticate, Request, Send
+from notifications.protocol.frames import (
+    InactiveSubscription,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    RequestId,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+    Verified,
+    Verify,
+)
+from notifications.protocol.instants import format_instant
+from notifications.services.publishing import appended, prepare
+from notifications.services.subscriptions import (
+    add_subscription,
+    check_subscription,
+    remove_subscription,
+    verify_subscriptions,
+)
+from notifications.services.writer import writer
+from notifications.topics.matching import matches
+
+IN_FLIGHT = 64
+"""Publishes of one connection that may wait for their commit; more are read later."""
+
+logger = structlog.get_logger(__name__)
+
+
+class Requests:
+    """The requests of one connection, in order."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._publishing: deque[asyncio.Task[None]] = deque()
+
+    async def carry_out(self, actions: list[Action]) -> None:
+        """Carry out what one inbound message asked for."""
+        for action in actions:
+            if isinstance(action, Request) and isinstance(action.frame, Publish):
+                await self._publish(action.frame)
+                continue
+            await self.settle()
+            if isinstance(action, Send):
+                self._connection.send(action.frame)
+            elif isinstance(action, Authenticate):
+                await authenticate(self._connection, action.frame)
+            elif isinstance(action, Request):
+                await self._request(action)
+
+    async def settle(self) -> None:
+        """Wait until all publishes of this connection are answered; their wait has a deadline."""
+        while self._publishing:
+            await self._publishing.popleft()
+
+    async def _request(self, action: Request) -> None:
+        frame = action.frame
+        if isinstance(frame, Ping):
+            self._pong(frame)
+            return
+        request_id: RequestId | None = getattr(frame, "id", None)
+        try:
+            match frame:
+                case Subscribe():
+                    await self._subscribe(frame)
+                case Unsubscribe():
+                    await self._unsubscribe(frame)
+                case Verify():
+                    await self._verify(frame)
+                case _:
+                    raise AssertionError(f"the conversation let {frame!r} through")
+        except NotificationError as error:
+            self._connection.send_error(error, request_id)
+        except Exception:
+            logger.exception("a request failed")
+            self._connection.failed(request_id)
+
+    def _pong(self, frame: Ping) -> None:
+        connection = self._connection
+        connection.send(
+            Pong(
+                t=frame.t,
+                cursor=connection.process.hub.moved(connection.subscriber),
+                server_time=format_instant(now_ms()),
+            )
+        )
+
+    # --- publish ------------------------------------------------------------------------------
+
+    async def _publish(self, frame: Publish) -> None:
+        try:
+            publication = prepare(
+                topic=frame.topic,
+                payload=bytes(frame.payload),
+                metadata=frame.metadata,
+                idempotency_key=frame.idempotency_key,
+                principal=self._connection.principal,
+            )
+        except NotificationError as error:
+            await self.settle()
+            self._connection.send_error(error, frame.id)
+            return
+        while self._publishing and self._publishing[0].done():
+            self._publishing.popleft()
+        while len(self._publishing) >= IN_FLIGHT:
+            await self._publishing.popleft()
+        self._publishing.append(asyncio.create_task(self._append(frame, publication)))
+
+    async def _append(self, frame: Publish, publication: Publication) -> None:
+        try:
+            outcome = appended((await writer().append_async([publication]))[0])
+        except NotificationError as error:
+            self._connection.send_error(error, frame.id)
+        except Exception:
+            logger.exception("a publish failed")
+            self._connection.failed(frame.id)
+        else:
+            self._connection.send(
+                Published(
+                    id=frame.id,
+                    message_id=outcome.id,
+                    topic=outcome.topic,
+                    timestamp=format_instant(outcome.published_at),
+                    seq=outcome.seq,
+                    position=(outcome.partition, outcome.offset),
+                    duplicate=outcome.duplicate or None,
+                )
+            )
+
+    # --- subscribe, unsubscribe, verify -------------------------------------------------------
+
+    async def _subscribe(self, frame: Subscribe) -> None:
+        connection = self._connection
+        hub, subscriber = connection.process.hub, connection.subscriber
+        assert connection.principal is not None
+        pattern = check_subscription(connection.principal, frame.topic)
+        options = frame.options
+        if options is not None and (options.filter is not None):
+            raise BadFrame("Server-side filters are not served yet; leave options.filter out.")
+        if options is not None and (options.since is not None or options.replay_missed):
+            raise BadFrame("Replays are not served yet; leave out options.since and replayMissed.")
+        await hub.follow([pattern])
+        # From here to the reply messages are held back, so that none that only this subscription
+        # matches goes out before `subscribed`, and none after its cursor is missed.
+        held_before = pattern in subscriber.patterns
+        subscriber.hold()
+        hub.add(subscriber, pattern, "")
+        cursor = hub.cursor_now()
+        try:
+            row = await in_database(
+                add_subscription,
+                connection.principal,
+                client_id=connection.client_id,
+                pattern=pattern,
+                options=msgspec.to_builtins(options) if options is not None else {},
+                begin=cursor.offsets,
+                now=timezone.now(),
+            )
+        except BaseException:
+            if not held_before:
+                hub.remove(subscriber, pattern)
+            subscriber.release(
+                wanted=lambda topic: any(matches(one, topic) for one in subscriber.patterns)
+            )
+            raise
+        subscriber.patterns[pattern] = str(row.pk)
+        connection.send(
+            Subscribed(
+                id=frame.id,
+                subscription_id=str(row.pk),
+                topic=pattern,
+                created_at=format_instant(to_ms(row.created_at)),
+                cursor=cursor,
+            )
+        )
+        subscriber.release()
+
+    async def _unsubscribe(self, frame: Unsubscribe) -> None:
+        connection = self._connection
+        assert connection.principal is not None
+        pattern = await in_database(
+            remove_subscription,
+            connection.principal,
+            client_id=connection.client_id,
+            subscription_id=frame.subscription_id,
+        )
+        connection.process.hub.remove(connection.subscriber, pattern)
+        connection.send(Unsubscribed(id=frame.id, subscription_id=frame.subscription_id))
+
+    async def _verify(self, frame: Verify) -> None:
+        connection = self._connection
+        assert connection.principal is not None
+        active, unknown = await in_database(
+            verify_subscriptions,
+            connection.principal,
+            client_id=connection.client_id,
+            subscription_ids=list(frame.subscription_ids),
+        )
+        connection.send(
+            Verified(
+                id=frame.id,
+                active=tuple(active),
+                inactive=tuple(
+                    InactiveSubscription(subscription_id=one, code="UNKNOWN_SUBSCRIPTION")
+                    for one in unknown
+                ),
+            )
+        )

@@ -1,0 +1,48 @@
+"""uvicorn's WebSocket protocol with what plain ASGI hides: life on the wire, and an abort.
+
+`serve` selects this class by name. It puts itself into the ASGI scope as the extension
+`bellwether.transport`; under other servers the extension is absent and the gateway does without.
+tests/gateway/test_uvicorn_protocol.py fails when the internals that it leans on move.
+"""
+
+import random
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """One socket of a server."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.last_received = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        """Take any inbound bytes as a sign of life, WebSocket-level pongs too."""
+        self.last_received = self.loop.time()
+        super().data_received(data)
+
+    def handle_connect(self, event: Request) -> None:
+        """Offer this object to the application that is about to run."""
+        super().handle_connect(event)
+        if hasattr(self, "scope"):  # absent when the handshake was malformed
+            extensions: dict[str, Any] = dict(self.scope["extensions"] or {})
+            self.scope["extensions"] = {**extensions, "bellwether.transport": self}  # type: ignore[dict-item]
+
+    def start_keepalive(self) -> None:
+        """Begin the pings at a random phase, so that those of many clients spread out."""
+        if self.ping_interval:
+            self.ping_timer = self.loop.call_later(
+                random.uniform(0, self.ping_interval),  # noqa: S311
+                self.send_keepalive_ping,
+            )
+
+    def is_blocked(self) -> bool:
+        """Tell whether a write waits for a peer that does not read."""
+        return not self.writable.is_set()
+
+    def abort(self) -> None:
+        """Drop the socket without waiting for the peer."""
+        self.transport.abort()

@@ -1,0 +1,246 @@
+"""A server process: its hub, its connections, and what it does on a timer.
+
+There is one per event loop. Servers that announce their lifespan start it before the first
+request; under those that don't (Daphne), the first connection does.
+"""
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.utils import timezone
+
+from notifications import metrics
+from notifications.conf import conf
+from notifications.database import in_background, in_database
+from notifications.errors import Unavailable
+from notifications.hub import Hub
+from notifications.hub.hub import LOCAL_POLL_INTERVAL, POLL_INTERVAL
+from notifications.log.identity import log_identity
+from notifications.log.records import Record
+from notifications.services.policies import KEPT_SECONDS, policies
+from notifications.services.servers import (
+    BEAT_INTERVAL,
+    beat,
+    clear_dead_servers,
+    new_server_id,
+    register_server,
+    stop_server,
+)
+from notifications.services.sessions import SessionChange, record_changes
+from notifications.services.sweeps import SWEEPS, run_sweep
+from notifications.services.writer import relay_by_own_loop, relay_through
+
+CHANGES_BOUND = 50_000
+"""Session changes that may wait to be written; over it the newest is dropped and counted, and the
+next beat that finds the database again writes the states of all live sessions."""
+
+CHANGES_PAUSE = 0.2
+"""Seconds in which session changes gather for one transaction."""
+
+SCAN_INTERVAL = 5.0
+"""Seconds between two looks for silent connections."""
+
+logger = structlog.get_logger(__name__)
+
+
+class LiveConnection(Protocol):
+    """What the process needs of a connection."""
+
+    handle: uuid.UUID | None
+
+    def check_deadlines(self, now: float) -> None:
+        """Close when the peer has been silent for too long or its token has expired."""
+
+    def disconnect(self, code: int, reason: str) -> None:
+        """Close from the server's side."""
+
+    def describe(self) -> SessionChange | None:
+        """Return the state of the session as it is now, or None without one."""
+
+
+class Process:
+    """The server side of this event loop."""
+
+    def __init__(self) -> None:
+        self.server_id = new_server_id()
+        self.connections: set[LiveConnection] = set()
+        self.by_handle: dict[uuid.UUID, LiveConnection] = {}
+        self.draining = False
+        self.hub: Hub
+        self._loop = asyncio.get_running_loop()
+        self._changes: deque[SessionChange] = deque()
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start the hub and the timers; raises when the database is away or not migrated."""
+        identity = await in_database(log_identity)
+        layer = get_channel_layer()
+        assert layer is not None, "settings.CHANNEL_LAYERS needs a default layer"
+        self.hub = Hub(
+            layer,
+            identity,
+            on_control=self._on_control,
+            poll_interval=(
+                LOCAL_POLL_INTERVAL if isinstance(layer, InMemoryChannelLayer) else POLL_INTERVAL
+            ),
+        )
+        await in_database(register_server, self.server_id, now=timezone.now())
+        await self.hub.start()
+        relay_through(self._relay)
+        self._tasks = [
+            asyncio.create_task(self._write_changes_for_ever(), name="session-changes"),
+            self._every(BEAT_INTERVAL, self._beat, name="beat"),
+            self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
+            self._every(SCAN_INTERVAL, self._scan, name="heartbeats"),
+        ]
+        if conf().embedded_sweeps:
+            self._tasks.append(self._every(conf().sweep_interval, self._sweep, name="sweeps"))
+        logger.info("server started", server=self.server_id, epoch=identity.epoch)
+
+    async def stop(self) -> None:
+        """Stop the timers and the hub, and write what is still to be written."""
+        self.draining = True
+        relay_by_own_loop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.hub.stop()
+        try:
+            await self._write_changes()
+            await in_database(stop_server, self.server_id, now=timezone.now())
+        except Unavailable:
+            logger.warning("stopped without telling the database; other servers will notice")
+
+    # --- Connections --------------------------------------------------------------------------
+
+    def note(self, change: SessionChange) -> None:
+        """Have a session's new state written soon."""
+        if len(self._changes) >= CHANGES_BOUND:
+            metrics.session_writes_dropped.inc()
+            return
+        self._changes.append(change)
+        self._changed.set()
+
+    async def take_over(self, handle: uuid.UUID) -> None:
+        """Close the socket of a session that a newer one replaced, wherever it is."""
+        here = self.by_handle.get(handle)
+        if here is not None:
+            here.disconnect(4504, "The client connected anew.")
+            return
+        await self.hub.bus.send_control(
+            {"close": str(handle), "code": 4504, "reason": "The client connected anew."}
+        )
+
+    def _on_control(self, message: dict[str, Any]) -> None:
+        connection = self.by_handle.get(uuid.UUID(message["close"]))
+        if connection is not None:
+            connection.disconnect(int(message["code"]), str(message["reason"]))
+
+    # --- Relay --------------------------------------------------------------------------------
+
+    def _relay(self, records: Sequence[Record]) -> None:
+        # Called in the writer's thread.
+        try:
+            self._loop.call_soon_threadsafe(self.hub.relay, records)
+        except RuntimeError:
+            metrics.hints_dropped.inc()  # the loop has just closed; servers read the log instead
+
+    # --- Timers -------------------------------------------------------------------------------
+
+    def _every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], *, name: str
+    ) -> asyncio.Task[None]:
+        async def run() -> None:
+            while True:
+                try:
+                    await work()
+                except Unavailable as error:
+                    logger.warning("timer skipped", timer=name, error=error.message)
+                except Exception:
+                    logger.exception("timer failed", timer=name)
+                await asyncio.sleep(seconds)
+
+        return asyncio.create_task(run(), name=name)
+
+    async def _beat(self) -> None:
+        believed = await in_database(beat, self.server_id, now=timezone.now())
+        if not believed:
+            logger.warning("this server was taken for dead; writing its sessions anew")
+            for connection in self.connections:
+                if (change := connection.describe()) is not None:
+                    self.note(change)
+        await in_database(clear_dead_servers, now=timezone.now())
+
+    async def _refresh_policies(self) -> None:
+        await in_database(policies.refresh)
+
+    async def _scan(self) -> None:
+        now = self._loop.time()
+        for connection in list(self.connections):
+            connection.check_deadlines(now)
+
+    async def _sweep(self) -> None:
+        for name in SWEEPS:
+            await in_background(run_sweep, name, now=timezone.now())
+
+    async def _write_changes_for_ever(self) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(CHANGES_PAUSE)
+            try:
+                await self._write_changes()
+            except Unavailable:
+                await asyncio.sleep(1.0)
+                self._changed.set()
+
+    async def _write_changes(self) -> None:
+        self._changed.clear()
+        while self._changes:
+            batch = [self._changes.popleft() for _ in range(min(len(self._changes), 500))]
+            try:
+                await in_database(record_changes, batch)
+            except Unavailable:
+                self._changes.extendleft(reversed(batch))
+                raise
+
+
+_processes: dict[asyncio.AbstractEventLoop, asyncio.Task[Process]] = {}
+
+
+async def this_process() -> Process:
+    """Return the process of the running event loop, started.
+
+    Raises Unavailable (or what `start` met) when it cannot be started; the next call tries again.
+    """
+    loop = asyncio.get_running_loop()
+    task = _processes.get(loop)
+    if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+        task = _processes[loop] = loop.create_task(_start())
+    return await asyncio.shield(task)
+
+
+def running_process() -> Process | None:
+    """Return the process of the running event loop if it has started; never starts it."""
+    task = _processes.get(asyncio.get_running_loop())
+    if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()
+
+
+async def stop_process() -> None:
+    """Stop the process of the running event loop, if there is one."""
+    task = _processes.pop(asyncio.get_running_loop(), None)
+    if task is not None and task.done() and task.exception() is None:
+        await task.result().stop()
+
+
+async def _start() -> Process:
+    process = Process()
+    await process.start()
+    return process
