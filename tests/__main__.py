@@ -1,0 +1,83 @@
+"""Run the tests on every backend that answers: `python -m tests [--fast | --long]`.
+
+1. everything, with the in-process database tests on PostgreSQL;
+2. the in-process database tests again, on SQLite;
+3. the TypeScript tests.
+
+Prints at the end which backends were exercised. With CI=true a backend that could not be
+exercised fails the run; otherwise it is skipped and named.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from tests.backends import POSTGRES, REDIS, postgres_answers, redis_answers
+from tests.deployment import ROOT
+
+IN_CI = os.environ.get("CI") == "true"
+
+
+def main() -> int:
+    """Run the stages and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests", description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="no server processes, no browser")
+    parser.add_argument("--long", action="store_true", help="the long forms too")
+    options = parser.parse_args()
+
+    lacking = [
+        name
+        for name, is_there in {
+            "PostgreSQL": postgres_answers(),
+            "Redis": redis_answers(),
+            "Chromium": shutil.which("chromium") is not None,
+            "Node": shutil.which("npx") is not None,
+        }.items()
+        if not is_there
+    ]
+    marks = "" if options.long else "not long"
+    results: dict[str, bool] = {}
+    if options.fast:
+        quick = " and ".join(filter(None, [marks, "not server and not browser"]))
+        results["SQLite"] = run_pytest(quick, {}, require="sqlite")
+    else:
+        if postgres_answers():
+            env = {"DATABASE_URL": f"{POSTGRES.rsplit('/', 1)[0]}/bellwether", "REDIS_URL": REDIS}
+            required = "postgres redis sqlite browser" if IN_CI else ""
+            results["PostgreSQL, Redis, SQLite, Chromium"] = run_pytest(
+                marks, env, require=required
+            )
+        in_process = " and ".join(filter(None, [marks, "django_db and not server and not browser"]))
+        results["SQLite in process"] = run_pytest(in_process, {}, require="sqlite")
+        if "Node" not in lacking:
+            results["TypeScript"] = run(["npm", "--prefix", "notifications/browser", "test"], {})
+
+    print("\nstage                                 result")
+    for name, passed in results.items():
+        print(f"{name:<37} {'passed' if passed else 'FAILED'}")
+    if lacking and not options.fast:
+        print(f"not exercised, because not found here: {', '.join(lacking)}")
+    failed = not all(results.values()) or (IN_CI and bool(lacking))
+    return 1 if failed else 0
+
+
+def run_pytest(marks: str, env: dict[str, str], *, require: str) -> bool:
+    """Run pytest over what the marks select; fail when a required backend was not exercised."""
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-m", marks]
+    return run(command, env | {"TEST_REQUIRE": require})
+
+
+def run(command: list[str], env: dict[str, str]) -> bool:
+    """Run a command in the project's folder, with its output; return whether it succeeded."""
+    started = time.monotonic()
+    clean = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "DEBUG")}
+    done = subprocess.run(command, cwd=ROOT, env=clean | env, check=False)
+    print(f"({time.monotonic() - started:.0f} s)", flush=True)
+    return done.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
