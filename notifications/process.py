@@ -19,6 +19,7 @@ from notifications.conf import conf
 from notifications.database import in_background, in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub
+from notifications.hub.buffer import Flusher
 from notifications.hub.hub import LOCAL_POLL_INTERVAL, POLL_INTERVAL
 from notifications.log.identity import log_identity
 from notifications.log.records import Record
@@ -73,6 +74,7 @@ class Process:
         self.draining = False
         self.hub: Hub
         self._loop = asyncio.get_running_loop()
+        self.flusher = Flusher(self._loop)
         self._changes: deque[SessionChange] = deque()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

@@ -6,9 +6,7 @@ wait in one bounded buffer that a writer task empties.
 """
 
 import asyncio
-import contextlib
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -19,8 +17,16 @@ from notifications import metrics
 from notifications.conf import conf
 from notifications.errors import InternalError, NotificationError
 from notifications.gateway.admission import Admitted
+from notifications.gateway.outbound import (
+    AsgiOutbound,
+    DirectOutbound,
+    Outbound,
+    SendToPeer,
+    Transport,
+)
 from notifications.hub import Subscriber
 from notifications.hub.buffer import Buffer
+from notifications.hub.encoded import Encoded
 from notifications.log.records import now_ms
 from notifications.models import Session
 from notifications.process import Process
@@ -49,8 +55,6 @@ TOKEN_WARNING = 60_000
 TOKEN_GRACE = 10_000
 """Milliseconds after its expiry at which a connection is closed: clocks differ."""
 
-SendToPeer = Callable[[dict[str, Any]], Awaitable[None]]
-
 logger = structlog.get_logger(__name__)
 
 State = Session.State
@@ -75,20 +79,27 @@ class Connection:
         self.handle: uuid.UUID | None = None
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self._transport = scope.get("extensions", {}).get("bellwether.transport")
+        self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
         self._last_received = self._loop.time()
-        self._wake = asyncio.Event()
-        self.buffer = Buffer(conf().buffer_bytes, wake=self._wake.set, overflow=self._overflowed)
+        self._outbound: Outbound = (
+            DirectOutbound(self._transport, process.flusher)
+            if self._transport is not None
+            else AsgiOutbound(send, self._loop)
+        )
+        self.buffer = Buffer(
+            conf().buffer_bytes, wake=self._outbound.wake, overflow=self._overflowed
+        )
+        self._outbound.buffer = self.buffer
         self.subscriber = Subscriber(self.buffer, bound=conf().buffer_bytes)
         self._closing: Close | None = None
-        self._last_words: list[str] = []
+        self._finishing: asyncio.Task[None] | None = None
+        self._last_words: list[Encoded] = []
         self._close_timeout = CLOSE_TIMEOUT
         self._told_expiry = False
         self._auth_deadline = self._loop.call_later(conf().auth_timeout, self._auth_too_late)
         self._state = State.CONNECTING
         self._reason = ""
         self._since = timezone.now()
-        self._writer = self._loop.create_task(self._write())
 
     # --- Inbound ------------------------------------------------------------------------------
 
@@ -123,45 +134,13 @@ class Connection:
 
     def send(self, frame: ServerFrame) -> None:
         """Queue a frame for the peer."""
-        encoded = self.codec.encode(frame)
-        if self._closing is not None:
-            return
-        self.buffer.push(encoded.decode(), len(encoded))
+        if self._closing is None:
+            self.buffer.push(Encoded(self.codec.encode(frame)))
 
     def send_error(self, error: NotificationError, request_id: RequestId | None) -> None:
         """Queue the answer to a request that is not granted."""
         metrics.errors_sent.labels(error.code).inc()
         self.send(error_frame(error, request_id))
-
-    async def _write(self) -> None:
-        """Empty the buffer to the peer for as long as the connection lasts."""
-        try:
-            while self._closing is None:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._closing is None and (text := self.buffer.pop()) is not None:
-                    await self._send({"type": "websocket.send", "text": text})
-            async with asyncio.timeout(self._close_timeout):
-                await self._finish(self._closing)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            # The peer vanished, or did not take our last words in time.
-            logger.debug("writing ended", error=f"{type(error).__name__}: {error}")
-            self._abort()
-
-    async def _finish(self, closing: Close) -> None:
-        while (text := self.buffer.pop()) is not None:
-            await self._send({"type": "websocket.send", "text": text})
-        for text in self._last_words:
-            await self._send({"type": "websocket.send", "text": text})
-        await self._send(
-            {"type": "websocket.close", "code": int(closing.code), "reason": closing.reason}
-        )
-
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
     # --- Closing ------------------------------------------------------------------------------
 
@@ -177,15 +156,25 @@ class Connection:
         self.process.hub.forget(self.subscriber)
         metrics.connections_closed.labels(str(int(close.code))).inc()
         self._left(close.code)
-        self._wake.set()
-        if self._writer_is_stuck():
-            self._writer.cancel()
-            self._writer = self._loop.create_task(self._write())
+        self._finishing = self._loop.create_task(self._finish(close))
 
-    def _writer_is_stuck(self) -> bool:
-        # A writer that awaits a peer's full socket does not see that the connection is closing;
-        # a new one, which has a deadline, takes its place.
-        return self._transport is not None and self._transport.is_blocked()
+    async def _finish(self, close: Close) -> None:
+        """Write what waits, say goodbye, close; a peer that does not read in time is dropped."""
+        try:
+            await self._outbound.stop()
+            async with asyncio.timeout(self._close_timeout):
+                while (frame := self.buffer.pop()) is not None:
+                    await self._send({"type": "websocket.send", "text": frame.text})
+                for frame in self._last_words:
+                    await self._send({"type": "websocket.send", "text": frame.text})
+                code = self._outbound.close_code(close.code)
+                await self._send(
+                    {"type": "websocket.close", "code": int(code), "reason": close.reason}
+                )
+        except Exception as error:
+            logger.debug("a close was not taken", error=f"{type(error).__name__}: {error}")
+            if self._transport is not None:
+                self._transport.abort()
 
     def _overflowed(self) -> None:
         # Called in the middle of a fan-out: what follows changes the index, so it waits a turn.
@@ -198,7 +187,7 @@ class Connection:
         )
         for action in actions:
             if isinstance(action, Send):
-                self._last_words.append(self.codec.encode(action.frame).decode())
+                self._last_words.append(Encoded(self.codec.encode(action.frame)))
             elif isinstance(action, Close):
                 self._close(action)
 
@@ -276,9 +265,10 @@ class Connection:
             metrics.connections_closed.labels(str(code)).inc()
             self._left(code)
         self.process.hub.forget(self.subscriber)
-        self._writer.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._writer
+        await self._outbound.stop()
+        if self._finishing is not None:
+            self._finishing.cancel()
+            await asyncio.wait([self._finishing])
         if self.handle is not None and self.process.by_handle.get(self.handle) is self:
             del self.process.by_handle[self.handle]
 

@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket protocol with what plain ASGI hides: life on the wire, and an abort.
+"""uvicorn's WebSocket protocol with what plain ASGI hides: finished bytes in, life on the wire.
 
 `serve` selects this class by name. It puts itself into the ASGI scope as the extension
 `bellwether.transport`; under other servers the extension is absent and the gateway does without.
@@ -6,6 +6,7 @@ tests/gateway/test_uvicorn_protocol.py fails when the internals that it leans on
 """
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -13,11 +14,14 @@ from websockets.http11 import Request
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """One socket of a server."""
+    """One socket of a server; an implementation of gateway.outbound.Transport."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.last_received = self.loop.time()
+        self._on_writable: Callable[[], None] | None = None
+
+    # --- What uvicorn calls -------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Take any inbound bytes as a sign of life, WebSocket-level pongs too."""
@@ -39,9 +43,32 @@ class SocketProtocol(WebSocketsSansIOProtocol):
                 self.send_keepalive_ping,
             )
 
-    def is_blocked(self) -> bool:
-        """Tell whether a write waits for a peer that does not read."""
-        return not self.writable.is_set()
+    def resume_writing(self) -> None:
+        """Go on with what waits: the peer has caught up."""
+        super().resume_writing()
+        if self._on_writable is not None:
+            self._on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the application."""
+        self._on_writable = None
+        super().connection_lost(exc)
+
+    # --- What the gateway calls ---------------------------------------------------------------
+
+    def can_write(self) -> bool:
+        """Tell whether the peer reads as fast as it is written to, and the socket is open."""
+        return self.writable.is_set() and not (
+            self.close_sent or self.disconnected or self.transport.is_closing()
+        )
+
+    def write(self, data: bytes) -> None:
+        """Write finished WebSocket messages, between those that uvicorn writes itself."""
+        self.transport.write(data)
+
+    def when_writable(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever the peer has caught up."""
+        self._on_writable = call
 
     def abort(self) -> None:
         """Drop the socket without waiting for the peer."""

@@ -4,10 +4,12 @@ Bound: NOTIFICATIONS_BUFFER_BYTES. Policy: over it everything that waits is let 
 is closed with 4409 and resumes from the log. Metric: bellwether_buffers_overflowed.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 
 from notifications import metrics
+from notifications.hub.encoded import Encoded
 
 
 class Buffer:
@@ -24,37 +26,87 @@ class Buffer:
     def __init__(
         self, bound: int, *, wake: Callable[[], None], overflow: Callable[[], None]
     ) -> None:
-        self._frames: deque[tuple[str, int]] = deque()
+        self._frames: deque[Encoded] = deque()
         self._bound = bound
         self._wake = wake
         self._overflow = overflow
         self._overflowed = False
         self.size = 0
 
-    def push(self, frame: str, size: int) -> bool:
-        """Put a frame of `size` encoded bytes behind the others; False when it was not taken."""
+    def push(self, frame: Encoded) -> bool:
+        """Put a frame behind the others; False when it was not taken."""
         if self._overflowed:
             return False
-        if self.size + size > self._bound:
-            self._overflowed = True
-            self._frames.clear()
-            self.size = 0
-            metrics.buffers_overflowed.inc()
-            self._overflow()
+        size = self.size + frame.size
+        if size > self._bound:
+            self.overrun()
             return False
         if not self._frames:
             self._wake()
-        self._frames.append((frame, size))
-        self.size += size
+        self._frames.append(frame)
+        self.size = size
         return True
 
-    def pop(self) -> str | None:
+    def overrun(self) -> None:
+        """Let everything go and take nothing any more: the bound is exceeded."""
+        if self._overflowed:
+            return
+        self._overflowed = True
+        self._frames.clear()
+        self.size = 0
+        metrics.buffers_overflowed.inc()
+        self._overflow()
+
+    def peek(self) -> Encoded | None:
+        """Return the frame that has waited longest, or None; it stays."""
+        return self._frames[0] if self._frames else None
+
+    def pop(self) -> Encoded | None:
         """Take the frame that has waited longest, or None."""
         if not self._frames:
             return None
-        frame, size = self._frames.popleft()
-        self.size -= size
+        frame = self._frames.popleft()
+        self.size -= frame.size
         return frame
+
+    def take(self, most: int) -> list[bytes]:
+        """Take frames as they go on the wire: the first, and more up to `most` bytes in all."""
+        frames = self._frames
+        if self.size <= most:
+            taken = [frame.framed for frame in frames]
+            frames.clear()
+            self.size = 0
+            return taken
+        taken = []
+        total = 0
+        while frames and (not taken or total + frames[0].size <= most):
+            frame = frames.popleft()
+            total += frame.size
+            taken.append(frame.framed)
+        self.size -= total
+        return taken
 
     def __len__(self) -> int:
         return len(self._frames)
+
+
+class Flusher:
+    """What is to be written in the next turn of an event loop, all in one go.
+
+    Bound: one entry for each connection whose buffer stopped being empty in this turn.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[Callable[[], None]] = []
+
+    def add(self, flush: Callable[[], None]) -> None:
+        """Have a connection written in the next turn."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(flush)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for flush in waiting:
+            flush()

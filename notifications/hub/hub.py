@@ -17,6 +17,7 @@ from notifications.bus import Bus, Hint, hints_of
 from notifications.bus.bus import ChannelLayer
 from notifications.database import in_database
 from notifications.errors import Unavailable
+from notifications.hub.encoded import Encoded
 from notifications.hub.place import Place
 from notifications.hub.subscriber import Subscriber
 from notifications.log.creation import LogIdentity
@@ -299,10 +300,9 @@ class Hub:
             if record.expires_at and record.expires_at <= now:
                 metrics.messages_expired.inc()
                 continue
-            frame = self._encode(record)
-            text, size = frame.decode(), len(frame)
+            frame = Encoded(self._encode(record))
             for subscriber in subscribers:
-                subscriber.deliver(record.topic, text, size)
+                subscriber.deliver(record.topic, frame)
             delivered += len(subscribers)
         if delivered:
             metrics.messages_delivered.inc(delivered)

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 from notifications.hub.buffer import Buffer
+from notifications.hub.encoded import Encoded
 
 
 class Subscriber:
     """The receiving end of one connection.
 
     While it is held (a subscription is being written, later: a replay is going out), live messages
-    wait in order and nothing overtakes them. What is held counts against the same bound of bytes
-    as the buffer.
+    wait in order and nothing overtakes them. What is held counts against a bound of its own, as
+    large as the buffer's.
     """
 
     __slots__ = (
@@ -33,7 +34,7 @@ class Subscriber:
         self.told: tuple[int, ...] = ()
         """The offsets of all partitions as this connection was last told them."""
         self._holds = 0
-        self._held: list[tuple[str, str, int]] = []
+        self._held: list[tuple[str, Encoded]] = []
         self._held_size = 0
 
     @property
@@ -41,18 +42,11 @@ class Subscriber:
         """Whether live messages wait."""
         return self._holds > 0
 
-    def deliver(self, topic: str, frame: str, size: int) -> None:
+    def deliver(self, topic: str, frame: Encoded) -> None:
         """Give the connection a message, or hold it back."""
         if self._holds:
-            self._held_size += size
-            if self._held_size > self.bound:
-                self._held.clear()
-                self._held_size = 0
-                self.buffer.push("", self.bound + 1)  # over the bound by definition: overflows
-                return
-            self._held.append((topic, frame, size))
-            return
-        if self.buffer.push(frame, size):
+            self._hold_back(topic, frame)
+        elif self.buffer.push(frame):
             self.delivered += 1
 
     def hold(self) -> None:
@@ -67,5 +61,13 @@ class Subscriber:
         if self._holds:
             return
         held, self._held, self._held_size = self._held, [], 0
-        for topic, frame, size in held:
-            self.deliver(topic, frame, size)
+        for topic, frame in held:
+            self.deliver(topic, frame)
+
+    def _hold_back(self, topic: str, frame: Encoded) -> None:
+        self._held_size += frame.size
+        if self._held_size <= self.bound:
+            self._held.append((topic, frame))
+        else:
+            self._held.clear()
+            self.buffer.overrun()

@@ -3,7 +3,12 @@
 from typing import Any
 
 from notifications.hub.buffer import Buffer
+from notifications.hub.encoded import Encoded
 from notifications.hub.subscriber import Subscriber
+
+
+def frame(text: str, size: int) -> Encoded:
+    return Encoded(text.ljust(size).encode())
 
 
 class Watched:
@@ -21,14 +26,14 @@ class Watched:
     def drain(self) -> list[str]:
         taken: list[Any] = []
         while (frame := self.buffer.pop()) is not None:
-            taken.append(frame)
+            taken.append(frame.text.strip())
         return taken
 
 
 def test_frames_leave_in_order_and_the_writer_is_woken_once() -> None:
     watched = Watched(100)
-    for frame in "abc":
-        assert watched.buffer.push(frame, 10)
+    for name in "abc":
+        assert watched.buffer.push(frame(name, 10))
     assert (watched.buffer.size, len(watched.buffer)) == (30, 3)
     assert watched.drain() == ["a", "b", "c"]
     assert watched.calls == ["wake"]
@@ -37,10 +42,10 @@ def test_frames_leave_in_order_and_the_writer_is_woken_once() -> None:
 
 def test_over_the_bound_everything_is_let_go_once() -> None:
     watched = Watched(25)
-    watched.buffer.push("a", 10)
-    watched.buffer.push("b", 15)
-    assert not watched.buffer.push("c", 1)
-    assert not watched.buffer.push("d", 1)
+    watched.buffer.push(frame("a", 10))
+    watched.buffer.push(frame("b", 15))
+    assert not watched.buffer.push(frame("c", 1))
+    assert not watched.buffer.push(frame("d", 1))
     assert watched.calls == ["wake", "overflow"]
     assert (watched.drain(), watched.buffer.size) == ([], 0)
 
@@ -48,11 +53,11 @@ def test_over_the_bound_everything_is_let_go_once() -> None:
 def test_held_messages_follow_in_order_when_released() -> None:
     watched = Watched(100)
     watched.subscriber.hold()
-    watched.subscriber.deliver("t", "1", 1)
-    watched.subscriber.deliver("t", "2", 1)
+    watched.subscriber.deliver("t", frame("1", 1))
+    watched.subscriber.deliver("t", frame("2", 1))
     assert watched.drain() == []
     assert watched.subscriber.held
-    watched.buffer.push("subscribed", 1)
+    watched.buffer.push(frame("subscribed", 1))
     watched.subscriber.release()
     assert watched.drain() == ["subscribed", "1", "2"]
     assert watched.subscriber.delivered == 2
@@ -61,8 +66,8 @@ def test_held_messages_follow_in_order_when_released() -> None:
 def test_only_what_is_still_wanted_follows() -> None:
     watched = Watched(100)
     watched.subscriber.hold()
-    watched.subscriber.deliver("kept", "1", 1)
-    watched.subscriber.deliver("refused", "2", 1)
+    watched.subscriber.deliver("kept", frame("1", 1))
+    watched.subscriber.deliver("refused", frame("2", 1))
     watched.subscriber.release(wanted=lambda topic: topic == "kept")
     assert watched.drain() == ["1"]
 
@@ -71,7 +76,7 @@ def test_two_holds_need_two_releases() -> None:
     watched = Watched(100)
     watched.subscriber.hold()
     watched.subscriber.hold()
-    watched.subscriber.deliver("t", "1", 1)
+    watched.subscriber.deliver("t", frame("1", 1))
     watched.subscriber.release()
     assert watched.drain() == []
     watched.subscriber.release()
@@ -82,7 +87,7 @@ def test_what_is_held_is_bounded_too() -> None:
     watched = Watched(10)
     watched.subscriber.hold()
     for _ in range(3):
-        watched.subscriber.deliver("t", "x", 5)
+        watched.subscriber.deliver("t", frame("x", 5))
     assert watched.calls == ["overflow"]
     watched.subscriber.release()
     assert watched.drain() == []

@@ -39,7 +39,7 @@ class Peer:
 
     def take(self) -> list[Any]:
         while (frame := self.buffer.pop()) is not None:
-            self.received.append(json.loads(frame))
+            self.received.append(json.loads(frame.data))
         return [frame["payload"] for frame in self.received]
 
     async def until(self, count: int) -> list[Any]:
