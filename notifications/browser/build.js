@@ -1,0 +1,23 @@
+/**
+ * Build the committed static files from src/.
+ *
+ * The output depends on the sources and on package-lock.json alone (no time, no path, no map), so
+ * CI builds again and compares byte for byte.
+ */
+import { build } from "esbuild";
+
+await build({
+  entryPoints: [
+    { in: "src/client/index.ts", out: "client" },
+    { in: "src/dashboard/main.ts", out: "dashboard" },
+    { in: "src/dashboard/styles/dashboard.css", out: "dashboard" },
+  ],
+  outdir: "../static/notifications",
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: ["es2022", "chrome105", "firefox121", "safari16"],
+  charset: "utf8",
+  legalComments: "none",
+  logLevel: "warning",
+});

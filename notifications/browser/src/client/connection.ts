@@ -1,0 +1,175 @@
+/** One socket, from its opening to its end. It outlives nothing and retries nothing. */
+import { CloseCode } from "./codes.ts";
+import { decode } from "./decode.ts";
+import { type Down, closed, failed, unauthenticated } from "./down.ts";
+import type { Cancel, Environment, Socket } from "./environment.ts";
+import { asError, type NotificationError } from "./errors.ts";
+import type { AuthFrame, AuthSuccess, ClientFrame, Disconnect, ServerFrame } from "./frames.ts";
+import { Heartbeat } from "./heartbeat.ts";
+
+/** For token, handshake and auth together. The server gives auth alone 5 s. */
+const OPEN_TIMEOUT = 15_000;
+/** How long a graceful close waits for the server's answer. */
+const CLOSE_TIMEOUT = 2_000;
+
+const SUBPROTOCOL = "notifications.v1.json";
+
+export interface ConnectionEvents {
+  /** The first event of a connection that lives. `latency`: the round trip of auth. */
+  accepted(frame: AuthSuccess, latency: number): void;
+  frame(frame: ServerFrame): void;
+  unreadable(detail: string): void;
+  unknown(type: string): void;
+  /** The last event, exactly once, unless `close` came first. */
+  down(down: Down): void;
+}
+
+export interface Pace {
+  readonly interval: number | undefined;
+  readonly timeout: number | undefined;
+}
+
+export class Connection {
+  readonly #environment: Environment;
+  readonly #events: ConnectionEvents;
+  readonly #pace: Pace;
+  #socket: Socket | undefined;
+  #heartbeat: Heartbeat | undefined;
+  #opening: Cancel | undefined;
+  #sentAt = 0;
+  #ended = false;
+  #onClosed: (() => void) | undefined;
+  #refusal: NotificationError | undefined;
+  #farewell: Disconnect | undefined;
+
+  /** @param pace the application's wishes; the server's figures apply where they are absent. */
+  constructor(environment: Environment, pace: Pace, events: ConnectionEvents) {
+    this.#environment = environment;
+    this.#pace = pace;
+    this.#events = events;
+  }
+
+  /** @param hello makes the first frame; called first, as the server's clock runs once we open. */
+  async start(url: string, hello: () => Promise<AuthFrame>): Promise<void> {
+    this.#opening = this.#environment.after(OPEN_TIMEOUT, () => {
+      this.#end(failed("timeout", "The server did not answer in time.", true));
+    });
+    let first: AuthFrame;
+    try {
+      first = await hello();
+    } catch (error) {
+      this.#end(unauthenticated(error));
+      return;
+    }
+    if (!this.#ended) this.#open(url, first);
+  }
+
+  send(frame: ClientFrame): void {
+    this.sendText(JSON.stringify(frame));
+  }
+
+  sendText(text: string): void {
+    try {
+      this.#socket?.send(text);
+    } catch {
+      // The socket is closing; its close event tells what happened.
+    }
+  }
+
+  /** Ask for a sign of life now. */
+  probe(): void {
+    this.#heartbeat?.probe();
+  }
+
+  /** Say goodbye; resolves when the server answered, or soon after. No event follows. */
+  async close(): Promise<void> {
+    const socket = this.#release();
+    if (socket === undefined) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#environment.after(CLOSE_TIMEOUT, resolve);
+      this.#onClosed = () => {
+        cancel();
+        resolve();
+      };
+      socket.close(CloseCode.NORMAL);
+    });
+  }
+
+  #open(url: string, first: AuthFrame): void {
+    try {
+      this.#socket = this.#environment.open(url, SUBPROTOCOL, {
+        opened: () => {
+          this.#sentAt = this.#environment.elapsed();
+          this.send(first);
+        },
+        received: (data) => {
+          this.#heartbeat?.alive();
+          decode(data, this.#sink);
+        },
+        closed: (code) => {
+          this.#onClosed?.();
+          this.#end(closed(code, this.#farewell, this.#refusal));
+        },
+      });
+    } catch (error) {
+      // A malformed URL, or ws: from an https: page: the same again would fail again.
+      this.#end(failed("protocol_error", asError(error).message, false));
+    }
+  }
+
+  readonly #sink = {
+    frame: (frame: ServerFrame): void => {
+      if (this.#ended) return; // the rest of a batch in which we ended
+      if (frame.type === "auth_success") this.#accept(frame);
+      else if (frame.type === "disconnect") this.#farewell = frame;
+      else if (this.#heartbeat !== undefined) this.#events.frame(frame);
+      else if (frame.type === "error") this.#refusal = frame.error;
+    },
+    unknown: (type: string): void => {
+      if (!this.#ended) this.#events.unknown(type);
+    },
+    unreadable: (detail: string): void => {
+      if (!this.#ended) this.#events.unreadable(detail);
+    },
+  };
+
+  #accept(frame: AuthSuccess): void {
+    if (this.#heartbeat !== undefined) return;
+    this.#opening?.();
+    const { interval, timeout } = frame.heartbeat;
+    this.#heartbeat = new Heartbeat(
+      this.#environment,
+      {
+        // Not longer than the server's: it closes who is silent for two of its intervals.
+        interval: Math.min(this.#pace.interval ?? interval, interval),
+        timeout: this.#pace.timeout ?? timeout,
+      },
+      {
+        ping: (t) => {
+          this.send({ type: "ping", t });
+        },
+        dead: () => {
+          this.#end(failed("timeout", "The server stopped answering.", true));
+        },
+      },
+    );
+    this.#heartbeat.start();
+    this.#events.accepted(frame, this.#environment.elapsed() - this.#sentAt);
+  }
+
+  #end(down: Down): void {
+    if (this.#ended) return;
+    this.#release()?.close();
+    this.#events.down(down);
+  }
+
+  /** Stop timing and listening; give back the socket that is left to close. */
+  #release(): Socket | undefined {
+    this.#ended = true;
+    this.#opening?.();
+    this.#heartbeat?.stop();
+    const socket = this.#socket;
+    this.#socket = undefined;
+    return socket;
+  }
+}

@@ -1,0 +1,57 @@
+/** Why a connection ended, and whether to try again. Pure. */
+import { CloseCode, closeMeaning, closeReason, reconnects } from "./codes.ts";
+import { ConnectionError, NotificationError, asError } from "./errors.ts";
+import type { Disconnect } from "./frames.ts";
+import type { DisconnectReason } from "./types.ts";
+
+/** No code in the close frame: not our server's doing, but that of something in between. */
+const NO_CODE = 1005;
+
+export interface Down {
+  readonly error: ConnectionError;
+  readonly retry: boolean;
+  /** The server's wish, in milliseconds; it wins over the backoff. */
+  readonly retryAfter: number | undefined;
+}
+
+/**
+ * Judge a close by what came before it.
+ *
+ * @param farewell the `disconnect` frame: it says more than the close, which may be lost (1006).
+ * @param refusal the `error` that answered `auth`.
+ */
+export function closed(
+  code: number,
+  farewell: Disconnect | undefined,
+  refusal: NotificationError | undefined,
+): Down {
+  const told = farewell?.code ?? (code === NO_CODE ? CloseCode.ABNORMAL : code);
+  const message = farewell?.reason || refusal?.message || closeMeaning(told);
+  const error = new ConnectionError(closeReason(told), message, {
+    closeCode: told,
+    cause: refusal,
+  });
+  return {
+    error,
+    retry: farewell?.reconnect ?? reconnects(told),
+    retryAfter: farewell?.retryAfter ?? refusal?.retryAfter,
+  };
+}
+
+/** Judge what the `auth` function threw: only a refusal that is not temporary is final. */
+export function unauthenticated(thrown: unknown): Down {
+  const cause = asError(thrown);
+  const refused = cause instanceof NotificationError;
+  const final = refused && !cause.temporary;
+  const reason = final ? "authentication_failed" : "network_error";
+  return {
+    error: new ConnectionError(reason, cause.message, { cause }),
+    retry: !final,
+    retryAfter: refused ? cause.retryAfter : undefined,
+  };
+}
+
+/** Judge a failure that this side noticed. */
+export function failed(reason: DisconnectReason, message: string, retry: boolean): Down {
+  return { error: new ConnectionError(reason, message), retry, retryAfter: undefined };
+}

@@ -1,0 +1,118 @@
+/** The frames of docs/protocol.md that this client speaks. decode.ts makes the server's. */
+import type { RetryAdvice } from "./backoff.ts";
+import type { Cursor, Position } from "./cursor.ts";
+import type { NotificationError } from "./errors.ts";
+import type { NotificationMessage } from "./types.ts";
+
+export type RequestId = number | string;
+
+export interface HeldSubscription {
+  readonly subscriptionId: string;
+  readonly topic: string;
+  readonly createdAt: Date;
+}
+
+export interface AuthSuccess {
+  readonly type: "auth_success";
+  readonly sessionId: string;
+  readonly serverId: string;
+  readonly resumed: boolean;
+  readonly subscriptions: readonly HeldSubscription[];
+  readonly cursor: Cursor;
+  readonly heartbeat: { readonly interval: number; readonly timeout: number };
+  readonly retry: RetryAdvice | undefined;
+  /** The largest frame that the server takes, in bytes. */
+  readonly frameBytes: number | undefined;
+}
+
+export interface Subscribed {
+  readonly type: "subscribed";
+  readonly id: RequestId;
+  readonly subscriptionId: string;
+}
+
+export interface Published {
+  readonly type: "published";
+  readonly id: RequestId;
+  readonly messageId: string;
+  readonly topic: string;
+  readonly timestamp: Date;
+  readonly seq: number | undefined;
+  readonly position: Position | undefined;
+  readonly duplicate: boolean;
+}
+
+export interface Unsubscribed {
+  readonly type: "unsubscribed";
+  /** Absent when the server decided. */
+  readonly id: RequestId | undefined;
+  readonly subscriptionId: string;
+  readonly code: string | undefined;
+  readonly reason: string | undefined;
+}
+
+export interface ReplayComplete {
+  readonly type: "replay_complete";
+  readonly id: RequestId | undefined;
+  readonly recovered: boolean;
+  readonly count: number;
+  readonly cursor: Cursor;
+  readonly reason: string | undefined;
+}
+
+export interface Disconnect {
+  readonly type: "disconnect";
+  readonly code: number;
+  readonly reason: string;
+  readonly reconnect: boolean;
+  readonly retryAfter: number | undefined;
+}
+
+export interface ErrorFrame {
+  readonly type: "error";
+  readonly id: RequestId | undefined;
+  readonly error: NotificationError;
+}
+
+export type ServerFrame =
+  | AuthSuccess
+  | Subscribed
+  | Unsubscribed
+  | Published
+  | ReplayComplete
+  | Disconnect
+  | ErrorFrame
+  | { readonly type: "refreshed"; readonly id: RequestId }
+  | { readonly type: "message"; readonly message: NotificationMessage }
+  | { readonly type: "pong"; readonly t: number | undefined; readonly cursor: Cursor }
+  | {
+      readonly type: "gap";
+      readonly topic: string | undefined;
+      readonly reason: string;
+      readonly cursor: Cursor;
+    }
+  | { readonly type: "token_expiring" };
+
+export interface AuthFrame {
+  readonly type: "auth";
+  readonly token: string;
+  readonly clientId: string;
+  readonly capabilities: readonly string[];
+  readonly client: { readonly name: string; readonly version: string; readonly kind: "browser" };
+  readonly resume?: { readonly sessionId: string; readonly cursor: Cursor };
+  readonly attempt?: number;
+  readonly lastDisconnectReason?: string;
+}
+
+/** What goes to the server; a publish goes as text, see outbox.ts. */
+export type ClientFrame =
+  | AuthFrame
+  | {
+      readonly type: "subscribe";
+      readonly id: RequestId;
+      readonly topic: string;
+      readonly options?: { readonly replayMissed?: boolean; readonly maxReplayAge?: number };
+    }
+  | { readonly type: "unsubscribe"; readonly id: RequestId; readonly subscriptionId: string }
+  | { readonly type: "refresh"; readonly id: RequestId; readonly token: string }
+  | { readonly type: "ping"; readonly t: number };

@@ -1,0 +1,34 @@
+/** Counts for getStats. */
+import type { ConnectionState, ConnectionStats } from "./types.ts";
+
+export class Statistics {
+  received = 0;
+  #connections = 0;
+  #latencies = 0;
+  #latencySum = 0;
+  #lastHeartbeat = 0;
+
+  /** Note a new connection and the round trip of its handshake. */
+  connected(latency: number, now: number): void {
+    this.#connections += 1;
+    this.measured(latency, now);
+  }
+
+  /** Note a round trip. */
+  measured(latency: number, now: number): void {
+    this.#latencies += 1;
+    this.#latencySum += latency;
+    this.#lastHeartbeat = now;
+  }
+
+  read(state: ConnectionState, messagesSent: number, now: number): ConnectionStats {
+    return {
+      messagesReceived: this.received,
+      messagesSent,
+      reconnectCount: Math.max(0, this.#connections - 1),
+      averageLatency: this.#latencies === 0 ? 0 : this.#latencySum / this.#latencies,
+      uptime: state.status === "connected" ? now - state.connectedAt.getTime() : 0,
+      lastHeartbeat: new Date(this.#lastHeartbeat),
+    };
+  }
+}

@@ -1,0 +1,298 @@
+/** Subscriptions, and what reaches their handlers. */
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { MessageErrorHandler, NotificationMessage } from "../../src/client/types.ts";
+import { type Peer, held, message } from "./fake-server.ts";
+import { World } from "./world.ts";
+
+let world: World;
+beforeEach(async () => {
+  world = await World.open();
+});
+afterEach(() => world.close());
+
+/** A handler that notes what it got. */
+function recorder(): { got: unknown[]; handler: (message: NotificationMessage) => void } {
+  const got: unknown[] = [];
+  return { got, handler: (received) => got.push(received.payload) };
+}
+
+async function refuse(peer: Peer, type: string, error: Record<string, unknown>): Promise<void> {
+  const { id } = await peer.expect(type);
+  peer.send({ type: "error", id, message: "No.", temporary: false, ...error });
+}
+
+describe("subscribe", () => {
+  it("is confirmed by the server", async () => {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    expect(await peer.subscribed("s1")).toMatchObject({ topic: "user.1.*" });
+    await subscription.ready;
+    expect(subscription.isActive()).toBe(true);
+  });
+
+  it("waits for a connection", async () => {
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    const peer = await world.connected();
+    await peer.subscribed("s1");
+    await subscription.ready;
+  });
+
+  it("sends the options that are the server's business", async () => {
+    const peer = await world.connected();
+    const options = { replayMissed: true, maxReplayAge: 5, filter: (): boolean => true };
+    world.client.subscribe("user.1.*", () => undefined, options);
+    const { options: sent } = await peer.expect("subscribe");
+    expect(sent).toEqual({ replayMissed: true, maxReplayAge: 5 });
+  });
+
+  it("rejects `ready` with the server's words, and tells it as an event", async () => {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.2.*", () => undefined);
+    await refuse(peer, "subscribe", { code: "RATE_LIMITED", retryAfter: 70, temporary: true });
+    const error = { code: "RATE_LIMITED", message: "No.", retryAfter: 70, temporary: true };
+    await expect(subscription.ready).rejects.toMatchObject(error);
+    expect(subscription.isActive()).toBe(false);
+    expect(world.events).toMatchObject([{ type: "subscription_ended", error }]);
+  });
+
+  it("refuses a bad pattern without asking the server", async () => {
+    const subscription = world.client.subscribe("user..x", () => undefined);
+    await expect(subscription.ready).rejects.toMatchObject({ code: "BAD_TOPIC" });
+  });
+
+  it("asks the server once for two handlers of one topic", async () => {
+    const peer = await world.connected();
+    const [first, second] = [recorder(), recorder()];
+    const one = world.client.subscribe("user.1.*", first.handler);
+    const two = world.client.subscribe("user.1.*", second.handler);
+    await peer.subscribed("s1");
+    await Promise.all([one.ready, two.ready]);
+    one.unsubscribe();
+    peer.send(message(11));
+    await world.caughtUp(peer);
+    expect([first.got, second.got]).toEqual([[], [{ n: 11 }]]);
+    two.unsubscribe();
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+  });
+
+  it("takes over what the server says it has already", async () => {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    const data = { subscriptionId: "s9" };
+    await refuse(peer, "subscribe", { code: "ALREADY_SUBSCRIBED", data });
+    await subscription.ready;
+    subscription.unsubscribe();
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s9" });
+  });
+
+  it("ends when the server ends it", async () => {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.subscribed("s1");
+    await subscription.ready;
+    peer.send({ type: "unsubscribed", subscriptionId: "s1", code: "FORBIDDEN", reason: "Gone." });
+    await world.caughtUp(peer);
+    expect(subscription.isActive()).toBe(false);
+    expect(world.heard()).toMatchObject([
+      { type: "subscription_ended", error: { code: "FORBIDDEN", message: "Gone." } },
+    ]);
+  });
+});
+
+describe("unsubscribe", () => {
+  it("while the server is being asked takes effect when it answers", async () => {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    subscription.unsubscribe();
+    await peer.subscribed("s1");
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    await subscription.ready;
+  });
+
+  it("while away is told to the server on return", async () => {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.subscribed("s1");
+    await subscription.ready;
+    peer.cut();
+    await world.state("reconnecting");
+    subscription.unsubscribe();
+    world.clock.advance(1_000);
+    const next = await world.server.peers.next();
+    await next.accept({ subscriptions: [held("s1", "user.1.*")] });
+    expect(await next.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    expect(world.heard().filter((event) => event.type === "orphan")).toEqual([]);
+  });
+
+  it("by an unknown id does nothing", () => {
+    world.client.unsubscribe("nobody");
+  });
+});
+
+describe("after a reconnection", () => {
+  it("asks again for what the server did not answer", async () => {
+    let peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.expect("subscribe");
+    peer = await world.reconnect(peer);
+    await peer.accept();
+    await peer.subscribed("s1");
+    await subscription.ready;
+  });
+
+  it("ends what was unsubscribed before the server answered", async () => {
+    let peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.expect("subscribe");
+    subscription.unsubscribe();
+    peer = await world.reconnect(peer);
+    await peer.accept({ subscriptions: [held("s1", "user.1.*")] });
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    expect(world.heard().filter((event) => event.type === "orphan")).toEqual([]);
+  });
+
+  it("ends again what the server did not confirm as ended", async () => {
+    let peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.subscribed("s1");
+    await subscription.ready;
+    subscription.unsubscribe();
+    await peer.expect("unsubscribe");
+    peer = await world.reconnect(peer);
+    await peer.accept({ subscriptions: [held("s1", "user.1.*")] });
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    expect(world.heard().filter((event) => event.type === "orphan")).toEqual([]);
+  });
+
+  it("keeps what the server holds and asks for what it does not", async () => {
+    let peer = await world.connected();
+    const kept = recorder();
+    world.client.subscribe("user.1.*", kept.handler);
+    await peer.subscribed("s1");
+    world.client.subscribe("user.2.*", () => undefined);
+    await peer.subscribed("s2");
+    await world.caughtUp(peer);
+    peer = await world.reconnect(peer);
+    await peer.accept({ subscriptions: [held("s3", "user.1.*")] });
+    expect(await peer.subscribed("s4")).toMatchObject({ topic: "user.2.*" });
+    peer.send(message(11));
+    await world.caughtUp(peer);
+    expect(kept.got).toEqual([{ n: 11 }]);
+  });
+
+  it("asks again, later, where a lost subscription is refused for now", async () => {
+    let peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.subscribed("s1");
+    await subscription.ready;
+    peer = await world.reconnect(peer);
+    await peer.accept();
+    await refuse(peer, "subscribe", { code: "RATE_LIMITED", temporary: true, retryAfter: 70 });
+    await world.caughtUp(peer);
+    world.clock.advance(70);
+    await peer.subscribed("s2");
+    expect(subscription.isActive()).toBe(true);
+  });
+
+  it("reports what the server holds and nobody wants, until somebody does", async () => {
+    const peer = await world.connected({ subscriptions: [held("s7", "user.7.*")] });
+    expect(world.events).toMatchObject([{ type: "orphan", topic: "user.7.*" }]);
+    const subscription = world.client.subscribe("user.7.*", () => undefined);
+    await subscription.ready;
+    subscription.unsubscribe();
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s7" });
+  });
+});
+
+describe("messages", () => {
+  async function subscribed(
+    handler: (message: NotificationMessage) => void | Promise<void>,
+    options = {},
+  ): Promise<Peer> {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", handler, options);
+    await peer.subscribed("s1");
+    await subscription.ready;
+    return peer;
+  }
+
+  it("reach every handler whose pattern matches, once", async () => {
+    const exact = recorder();
+    const other = recorder();
+    const wide = recorder();
+    const peer = await subscribed(wide.handler);
+    world.client.subscribe("user.1.orders", exact.handler);
+    await peer.subscribed("s2");
+    world.client.subscribe("user.2.*", other.handler);
+    await peer.subscribed("s3");
+    peer.send([message(11), message(12)]);
+    peer.send(message(12));
+    await world.caughtUp(peer);
+    const both = [{ n: 11 }, { n: 12 }];
+    expect([wide.got, exact.got, other.got]).toEqual([both, both, []]);
+    expect(world.client.getStats().messagesReceived).toBe(2);
+  });
+
+  it("that share a batch with their subscription's confirmation are not lost", async () => {
+    const { got, handler } = recorder();
+    const peer = await world.connected();
+    world.client.subscribe("user.1.*", handler);
+    const { id } = await peer.expect("subscribe");
+    peer.send([{ type: "subscribed", id, subscriptionId: "s1" }, message(11)]);
+    await world.caughtUp(peer);
+    expect(got).toEqual([{ n: 11 }]);
+  });
+
+  it("pass the filter or do not arrive", async () => {
+    const { got, handler } = recorder();
+    const filter = ({ payload }: NotificationMessage): boolean =>
+      (payload as { n: number }).n % 2 === 0;
+    const peer = await subscribed(handler, { filter });
+    peer.send([message(11), message(12)]);
+    await world.caughtUp(peer);
+    expect(got).toEqual([{ n: 12 }]);
+  });
+
+  it.each([
+    [
+      "throws",
+      (): void => {
+        throw new Error("mine");
+      },
+    ],
+    ["rejects", (): Promise<void> => Promise.reject(new Error("mine"))],
+  ])("keep coming when a handler %s", async (_how, handler) => {
+    const onError = vi.fn<MessageErrorHandler>();
+    const { got, handler: healthy } = recorder();
+    const peer = await subscribed(handler, { onError });
+    world.client.subscribe("user.1.orders", healthy);
+    await peer.subscribed("s2");
+    peer.send([message(11), message(12)]);
+    await world.caughtUp(peer);
+    expect(onError.mock.calls.map(([error]) => error.message)).toEqual(["mine", "mine"]);
+    expect(got).toHaveLength(2);
+  });
+
+  it("tell of a handler that throws without onError", async () => {
+    const peer = await subscribed(() => {
+      throw new Error("mine");
+    });
+    peer.send(message(11));
+    await world.caughtUp(peer);
+    expect(world.heard()).toMatchObject([{ type: "handler_error", error: { message: "mine" } }]);
+  });
+
+  it("that cannot be read are reported", async () => {
+    const peer = await subscribed(() => undefined);
+    peer.sendText('{"type": "message"}');
+    await world.caughtUp(peer);
+    expect(world.heard()).toMatchObject([{ type: "unreadable_frame" }]);
+  });
+
+  it("of later protocols are ignored", async () => {
+    const peer = await subscribed(() => undefined);
+    peer.send({ type: "firework" });
+    await world.caughtUp(peer);
+    expect(world.heard()).toEqual([]);
+  });
+});

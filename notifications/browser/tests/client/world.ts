@@ -1,0 +1,147 @@
+/** A client, a fake server, and a clock between them. */
+import { WebSocket } from "ws";
+import { createClient } from "../../src/client/client.ts";
+import type { Environment } from "../../src/client/environment.ts";
+import type {
+  ClientEvent,
+  ConnectionState,
+  NotificationClient,
+  NotificationClientConfig,
+} from "../../src/client/types.ts";
+import { Clock } from "./clock.ts";
+import { FakeServer, Inbound, type Peer } from "./fake-server.ts";
+
+export class World {
+  readonly clock = new Clock();
+  readonly complaints: unknown[] = [];
+  readonly states = new Inbound<ConnectionState>();
+  readonly events: ClientEvent[] = [];
+  readonly server: FakeServer;
+  client!: NotificationClient;
+  wake: () => void = () => undefined;
+  /** How many listen for the tab's waking. */
+  wakeListeners = 0;
+  #ids = 0;
+  readonly #clients: NotificationClient[] = [];
+
+  private constructor(server: FakeServer) {
+    this.server = server;
+  }
+
+  static async open(config: Partial<NotificationClientConfig> = {}): Promise<World> {
+    const world = new World(await FakeServer.start());
+    world.client = world.newClient(config);
+    world.client.onStateChange((state) => {
+      world.states.push(state);
+    });
+    world.client.onEvent((event) => {
+      world.events.push(event);
+    });
+    return world;
+  }
+
+  newClient(config: Partial<NotificationClientConfig> = {}): NotificationClient {
+    const client = createClient(
+      { url: this.server.url, auth: "token-1", ...config },
+      this.environment,
+    );
+    this.#clients.push(client);
+    return client;
+  }
+
+  get environment(): Environment {
+    return {
+      now: this.clock.now,
+      elapsed: this.clock.now,
+      after: this.clock.after,
+      random: () => 0.5,
+      newId: () => `id-${(this.#ids += 1)}`,
+      clientId: () => Promise.resolve("client-1"),
+      open: (url, protocol, events) => {
+        const socket = new WebSocket(url, protocol);
+        socket.on("open", events.opened);
+        socket.on("message", (data: Buffer) => {
+          events.received(data.toString("utf8"));
+        });
+        socket.on("close", (code: number) => {
+          events.closed(code);
+        });
+        socket.on("error", () => undefined);
+        return socket;
+      },
+      onWake: (run) => {
+        this.wake = run;
+        this.wakeListeners += 1;
+        return () => {
+          this.wakeListeners -= 1;
+        };
+      },
+      debug: () => undefined,
+      complain: (error) => {
+        this.complaints.push(error);
+      },
+    };
+  }
+
+  /** Connect, and let the server accept. */
+  async connected(overrides: Record<string, unknown> = {}): Promise<Peer> {
+    const done = this.client.connect();
+    const peer = await this.server.peers.next();
+    await peer.accept(overrides);
+    await done;
+    return peer;
+  }
+
+  /** Wait for the next state with this status. */
+  async state<S extends ConnectionState["status"]>(
+    status: S,
+  ): Promise<Extract<ConnectionState, { status: S }>> {
+    for (;;) {
+      const state = await this.states.next();
+      if (isStatus(state, status)) return state;
+    }
+  }
+
+  /** Lose the line; wait until the client notices, then let its retry begin. */
+  async reconnect(peer: Peer): Promise<Peer> {
+    peer.cut();
+    await this.retry();
+    return this.server.peers.next();
+  }
+
+  async retry(): Promise<void> {
+    const { backoffDelay } = await this.state("reconnecting");
+    this.clock.advance(backoffDelay);
+  }
+
+  /** Wait until the client has handled all that the server sent. */
+  async caughtUp(peer: Peer): Promise<void> {
+    const barrier = `barrier-${(this.#ids += 1)}`;
+    const seen = new Promise<void>((resolve) => {
+      this.client.onEvent((event) => {
+        if (event.type === "server_error" && event.error.code === barrier) resolve();
+      });
+    });
+    peer.send({ type: "error", code: barrier, message: "", temporary: false });
+    await seen;
+  }
+
+  /** The events so far, without the barriers. */
+  heard(): ClientEvent[] {
+    return this.events.filter(
+      (event) => event.type !== "server_error" || !event.error.code.startsWith("barrier"),
+    );
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.disconnect()));
+    await this.server.stop();
+  }
+}
+
+function isStatus<S extends ConnectionState["status"]>(
+  state: ConnectionState,
+  status: S,
+): state is Extract<ConnectionState, { status: S }> {
+  return state.status === status;
+}
