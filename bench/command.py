@@ -1,0 +1,95 @@
+"""What the benchmarks' commands share: options, rounds, an end that leaves nothing behind."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from bench.machine.cores import LOAD_CORES, allow_open_files, pin
+from bench.progress import steps
+from bench.report import Figures
+from bench.servers.contender import Contender, Server, Site
+from bench.servers.ours import Ours
+from bench.servers.plain import Baseline
+from bench.servers.process import ServerFailed
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+# 10,000 sockets, and what a process opens besides.
+_OPEN_FILES: Final = 20_000
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every benchmark takes."""
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    made.add_argument("--quick", action="store_true", help="one short round, to see that it runs")
+    made.add_argument("--rounds", type=int, default=3, help="fresh servers each; medians count")
+    made.add_argument("--only", choices=("ours", "baseline"), help="leave the other side out")
+    made.add_argument("--project", type=Path, default=_ROOT, help="the checkout that is ours")
+    made.add_argument("--token", default="", help="of ours' subscribers (default: the API key)")
+    made.add_argument("--postgres", default="postgres://root@127.0.0.1:5432", help="server URL")
+    made.add_argument("--redis", default="redis://127.0.0.1:6379", help="server URL")
+    made.add_argument("--payload", type=int, default=310, help="bytes of a message's JSON payload")
+    return made
+
+
+def contenders(options: argparse.Namespace) -> list[Contender]:
+    """Return the sides that the options ask for, the baseline first."""
+    site = Site(options.postgres, options.redis, str(os.getpid()))
+    ours = Ours(site, project=options.project.resolve(), token=options.token)
+    sides: list[Contender] = [Baseline(site), ours]
+    return [side for side in sides if options.only in (None, side.name)]
+
+
+async def play(
+    sides: Sequence[Contender],
+    *,
+    rounds: int,
+    measure: Callable[[Contender, Server], Awaitable[Figures]],
+) -> dict[str, list[Figures]]:
+    """Measure each side `rounds` times, in turn, on fresh servers; return the rounds by name.
+
+    In turn, so that a slow minute of the machine falls on both.
+    """
+    played: dict[str, list[Figures]] = {side.name: [] for side in sides}
+    async with AsyncExitStack() as stack:
+        with steps(total=len(sides) * (rounds + 1)) as step:
+            for side in sides:
+                step(f"{side.name}: preparing")
+                await stack.enter_async_context(side.prepared())
+            for number in range(1, rounds + 1):
+                for side in sides:
+                    step(f"{side.name}: round {number} of {rounds}")
+                    async with side.started() as server:
+                        played[side.name].append(await measure(side, server))
+    return played
+
+
+def run(main: Callable[[], Coroutine[Any, Any, bool]]) -> int:
+    """Run a benchmark and return its exit status: 0 complete, 1 not, 2 failed, 130 interrupted.
+
+    SIGINT and SIGTERM end it as an error would: servers ended, databases dropped.
+    """
+    allow_open_files(_OPEN_FILES)
+    pin(0, LOAD_CORES)
+
+    async def interruptible() -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await main()
+
+    try:
+        return 0 if asyncio.run(interruptible()) else 1
+    except ServerFailed as error:
+        print(error, file=sys.stderr)
+        return 2
+    except asyncio.CancelledError:
+        return 130

@@ -1,0 +1,1 @@
+"""The load generator: subscribers and publishers that cost so little that the server shows."""
