@@ -6,7 +6,7 @@ PORT ?= 8000
 BROWSER := notifications/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-long check format build lock bench clean
+.PHONY: help run demo test test-fast test-long check format build lock bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -15,6 +15,9 @@ run: .venv/installed ## Serve on SQLite with a demo user; prints the URL, the lo
 	@DEBUG=1 .venv/bin/python manage.py migrate --verbosity 0
 	@DEBUG=1 .venv/bin/python manage.py prepare_demo --url http://$(HOST):$(PORT)
 	@DEBUG=1 .venv/bin/python manage.py serve --host $(HOST) --port $(PORT)
+
+demo: .venv/installed ## Publish a trickle of believable messages to the demo user
+	@DEBUG=1 .venv/bin/python manage.py demo
 
 test: .venv/installed-dev $(BROWSER)/node_modules/installed ## Run all tests, on every backend that answers
 	@.venv/bin/python -m tests
