@@ -59,7 +59,6 @@ class DirectOutbound:
     async def stop(self) -> None:
         """Write nothing any more; what waits stays in the buffer."""
 
-
     @staticmethod
     def close_code(code: int) -> int:
         """Return the code to close with: any."""

@@ -137,13 +137,13 @@ async def test_a_layer_that_is_away_is_joined_when_it_comes_back(
     await bus.start()
     await bus.follow(1)
     bus.announce(hints_of([record(1, partition=1)]))
-    assert not bus.healthy
+    was_healthy = bus.healthy
     layer.away = False
     async with asyncio.timeout(WAIT):
         while not ears.hints:
             bus.announce(hints_of([record(2, partition=1)]))
             await asyncio.sleep(0.01)
-    assert bus.healthy
+    assert (was_healthy, bus.healthy) == (False, True)
     assert ears.hints[0].first == 2
     await bus.stop()
 

@@ -129,7 +129,7 @@ def states(deployment: Deployment, client_id: str) -> list[tuple[str, str]]:
     return deployment.query(
         f"SELECT state, reason FROM notifications_session WHERE client_id = '{client_id}' "
         "ORDER BY created_at DESC LIMIT 1"
-    )  # type: ignore[return-value]
+    )
 
 
 async def until_state(deployment: Deployment, client_id: str, wanted: tuple[str, str]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import websockets
+from websockets.typing import Origin, Subprotocol
 
 from tests.deployment import Deployment, Server
 from tests.socket_client import SocketClient, connect, session
@@ -407,13 +408,14 @@ async def test_another_path(server: Server, status: Any) -> None:
 
 
 async def test_the_own_origin(server: Server) -> None:
-    async with websockets.connect(server.socket_url, origin=server.url) as connection:
+    async with websockets.connect(server.socket_url, origin=Origin(server.url)) as connection:
         assert connection.subprotocol is None
 
 
 async def test_the_first_known_subprotocol_is_echoed(server: Server) -> None:
     async with websockets.connect(
-        server.socket_url, subprotocols=["other", "notifications.v1.json"]
+        server.socket_url,
+        subprotocols=[Subprotocol("other"), Subprotocol("notifications.v1.json")],
     ) as connection:
         assert connection.subprotocol == "notifications.v1.json"
 

@@ -16,6 +16,7 @@ from notifications.hub import hub as hub_module
 from notifications.hub.buffer import Buffer
 from notifications.log.append import append
 from notifications.log.creation import LogIdentity, read_identity
+from notifications.log.read import read_heads
 from notifications.log.records import Record
 from tests.records import publication
 
@@ -103,7 +104,7 @@ async def test_lost_hints_are_read_from_the_log(hub: Hub, net: Net) -> None:
         sent.append(1)
         return len(sent) % 3 == 0
 
-    net.drop = every_third  # type: ignore[method-assign]
+    net.drop = every_third
     peer = Peer()
     await subscribe(hub, peer, "a.b")
     for _ in range(20):
@@ -113,7 +114,7 @@ async def test_lost_hints_are_read_from_the_log(hub: Hub, net: Net) -> None:
 
 
 async def test_what_no_hint_announces_is_found_by_looking(hub: Hub, net: Net) -> None:
-    net.drop = lambda _: True  # type: ignore[method-assign]
+    net.drop = lambda _: True
     peer = Peer()
     await subscribe(hub, peer, "a.b")
     await publish(hub, "a.b")
@@ -135,7 +136,7 @@ async def test_more_than_one_chunk_is_read_to_the_end(
     hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "CHUNK", 500)
-    net.drop = lambda _: True  # type: ignore[method-assign]
+    net.drop = lambda _: True
     peer = Peer()
     peer.subscriber.bound = 10_000_000
     peer.buffer._bound = 10_000_000
@@ -224,7 +225,6 @@ async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(
 ) -> None:
     peer = Peer()
     await subscribe(hub, peer, "a.b")
-    real = hub_module.read_heads
 
     def away() -> dict[int, int]:
         raise OperationalError("away")
@@ -232,13 +232,13 @@ async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(
     monkeypatch.setattr(hub_module, "read_heads", away)
     with pytest.raises(Unavailable):
         await hub.follow(["x.y"])
-    net.drop = lambda _: True  # type: ignore[method-assign]
+    net.drop = lambda _: True
     await publish(hub, "a.b")
     async with asyncio.timeout(WAIT):
         while hub.log_reachable:
             await asyncio.sleep(0.01)
     assert peer.take() == []
-    monkeypatch.setattr(hub_module, "read_heads", real)
+    monkeypatch.setattr(hub_module, "read_heads", read_heads)
     assert await peer.until(1) == ["a.b#0"]
     await subscribe(hub, peer, "x.y")
 

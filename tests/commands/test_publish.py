@@ -1,0 +1,109 @@
+"""Publishing, sweeping and policies from the command line."""
+
+import json
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from notifications.models import Message, PendingPublication, TopicPolicy
+from notifications.services.sweeps import SWEEPS
+from tests.commands.calling import call
+
+# The writer has a connection of its own, so what it commits must be visible and stay.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def published(*arguments: str) -> dict[str, Any]:
+    line: dict[str, Any] = json.loads(call("publish", *arguments))
+    return line
+
+
+def test_publish_prints_where_the_message_stands() -> None:
+    first = published("orders.1", '{"id": 1, "state": "paid"}', "--priority", "high")
+    second = published("orders.1", "null", "--expires-at", "2030-01-01T00:00:00Z")
+    assert (first["topic"], first["seq"], second["seq"]) == ("orders.1", 1, 2)
+    assert second["position"] == [first["position"][0], first["position"][1] + 1]
+    rows = [Message.objects.get(pk=line["id"]) for line in (first, second)]
+    assert [row.payload for row in rows] == ['{"id":1,"state":"paid"}', "null"]
+    assert [row.metadata for row in rows] == [
+        '{"priority":"high"}',
+        '{"expiresAt":"2030-01-01T00:00:00.000Z"}',
+    ]
+
+
+def test_publish_reads_the_payload_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("[1, 2]\n"))
+    assert Message.objects.get(pk=published("a", "-")["id"]).payload == "[1,2]"
+
+
+def test_a_retry_with_the_same_key_is_a_duplicate() -> None:
+    first = published("a", "1", "--idempotency-key", "k")
+    again = published("a", "1", "--idempotency-key", "k")
+    assert again == first | {"duplicate": True}
+    with pytest.raises(CommandError, match="CONFLICT"):
+        call("publish", "a", "2", "--idempotency-key", "k")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("a", '{"x": }'), "line 1, column 7"),
+        (("a", "{\n  'x': 1}"), "line 2, column 3"),
+        (("a", "hello"), "its own quotes"),
+        (("a", "[NaN]"), "NaN is no number"),
+        (("a", "[" * 100_000), "no JSON|too deep"),
+        (("a..b", "1"), "BAD_TOPIC"),
+        (("a.*", "1"), "wildcard"),
+        (("$sys.x", "1"), "FORBIDDEN"),
+        (("a", "1", "--expires-at", "tomorrow"), "RFC 3339"),
+        (("a", json.dumps("x" * 50_000)), "PAYLOAD_TOO_LARGE"),
+    ],
+)
+def test_refusals_say_what_is_wrong(arguments: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        call("publish", *arguments)
+    assert not Message.objects.exists()
+
+
+def test_sweep_runs_every_sweep_once() -> None:
+    PendingPublication.objects.create(
+        topic="left.behind",
+        payload="1",
+        publisher="system",
+        created_at=timezone.now() - timedelta(minutes=1),
+        next_attempt_at=timezone.now() - timedelta(minutes=1),
+    )
+    lines = dict(line.split(": ") for line in call("sweep").splitlines())
+    assert list(lines) == list(SWEEPS)
+    assert lines["outbox"] == "1"
+    assert Message.objects.get().topic.name == "left.behind"
+    assert dict(line.split(": ") for line in call("sweep").splitlines())["outbox"] == "0"
+
+
+def test_policy_is_set_in_parts_shown_and_deleted() -> None:
+    assert call("policy", "a.*", "--ttl", "60") == "a.* ttl=60 payload-bytes=general\n"
+    assert call("policy", "a.*", "--payload-bytes", "100") == "a.* ttl=60 payload-bytes=100\n"
+    assert call("policy", "a.*") == "a.* ttl=60 payload-bytes=100\n"
+    assert call("policy", "a.*", "--delete") == "a.* deleted\n"
+    assert not TopicPolicy.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("a.**.b", "--ttl", "1"), "may only be the last"),
+        (("a", "--ttl", "0"), "--ttl is 1 or more"),
+        (("a", "--payload-bytes", "-1"), "--payload-bytes is 1 or more"),
+        (("a",), "has no policy"),
+        (("a", "--delete"), "nothing was deleted"),
+        (("a", "--delete", "--ttl", "1"), "either"),
+    ],
+)
+def test_policy_refusals_say_what_is_wrong(arguments: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        call("policy", *arguments)
+    assert not TopicPolicy.objects.exists()

@@ -1,0 +1,65 @@
+import re
+import sqlite3
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+from notifications import checks
+
+
+def found() -> list[str]:
+    """The ids of what the checks of this app find, each of which must say what to set."""
+    messages = run_checks(tags=["notifications"])
+    assert all(re.search("Set |Use ", message.hint or "") for message in messages)
+    return [str(message.id) for message in messages]
+
+
+def test_the_settings_of_the_tests_are_fine() -> None:
+    assert found() == []
+
+
+@pytest.mark.parametrize("layers", [{}, {"other": {"BACKEND": "x"}}])
+def test_a_default_layer_is_needed(settings: Any, layers: dict[str, Any]) -> None:
+    settings.CHANNEL_LAYERS = layers
+    assert found() == ["notifications.E001"]
+
+
+def test_an_old_sqlite_is_refused_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Databases(dict[str, Any]):
+        vendor = "sqlite"
+
+    monkeypatch.setattr(checks, "connections", {"default": Databases})
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    assert found() == ["notifications.E002"]
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    assert found() == []
+    Databases.vendor = "postgresql"
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    assert found() == []
+    Databases.vendor = "mysql"
+    assert found() == ["notifications.E003"]
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        ({"AUTH_TIMEOUT": 0}, ["notifications.E004"]),
+        ({"HEARTBEAT_INTERVAL": 0, "HEARTBEAT_TIMEOUT": -1}, ["notifications.E004"] * 2),
+        ({"DRAIN_WINDOW": 0, "MAX_CONNECTIONS": 0}, []),
+        ({"DRAIN_WINDOW": -1}, ["notifications.E004"]),
+        ({"PARTITIONS": 0}, ["notifications.E004"]),
+        ({"PARTITIONS": 1024}, []),
+        ({"PARTITIONS": 1025}, ["notifications.E004"]),
+        ({"FRAME_BYTES": 1000}, ["notifications.E004"]),
+        ({"BUFFER_BYTES": 1000}, ["notifications.E004"]),
+        ({"RETENTION": 60, "SESSION": 61}, ["notifications.W001"]),
+        ({"RETENTION": 60, "SESSION": 60}, []),
+        ({"ALLOWED_ORIGINS": ["https://a.example", "http://[::1]:8000"]}, []),
+        ({"ALLOWED_ORIGINS": ["a.example", "https://a.example/", "*"]}, ["notifications.E004"] * 3),
+        ({"NEW_KEY": 1}, ["notifications.E004"]),
+    ],
+)
+def test_values(settings: Any, values: dict[str, Any], ids: list[str]) -> None:
+    settings.NOTIFICATIONS = settings.NOTIFICATIONS | values
+    assert found() == ids
