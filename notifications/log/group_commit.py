@@ -65,21 +65,26 @@ class GroupCommit:
         self._pid = os.getpid()
 
     def append(self, publications: Sequence[Publication]) -> list[Outcome]:
-        """Append from a thread; block until the commit.
+        """Append from a thread; block until the commit. Not inside a transaction.
 
         Raises Unavailable, also when the outcome is not known within DEADLINE, and Overloaded.
         """
+        # A thread that waits for the writer must not keep a connection that the writer, or another
+        # thread, waits for: it goes back to PostgreSQL's pool (settings say when, CONN_MAX_AGE).
+        connection.close_if_unusable_or_obsolete()
         future = self.submit(publications)
         try:
             return future.result(DEADLINE)
         except FutureTimeout:
             raise self._too_late(future) from None
 
-    async def append_async(self, publications: Sequence[Publication]) -> list[Outcome]:
-        """Append from the event loop; the same errors."""
+    async def append_async(
+        self, publications: Sequence[Publication], *, within: float = DEADLINE
+    ) -> list[Outcome]:
+        """Append from the event loop, within so many seconds; the same errors."""
         future = self.submit(publications)
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(within):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             raise self._too_late(future) from None

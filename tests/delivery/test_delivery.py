@@ -162,6 +162,36 @@ async def test_connection_states_are_kept_true(deployment: Deployment) -> None:
         await until_state(deployment, "crashed", ("reconnecting", "server_lost"))
 
 
+@pytest.mark.postgres
+@pytest.mark.redis
+async def test_a_client_is_taken_over_across_servers(cluster: Deployment) -> None:
+    key = make_key(cluster)
+    first, second = cluster.start(), cluster.start()
+    async with session(first.socket_url, key, "one tab") as older:
+        async with session(second.socket_url, key, "one tab"):
+            code, frames = await older.closed(timeout=2)
+            assert (code, frames[-1]["type"]) == (4504, "disconnect")
+            await until_state(cluster, "one tab", ("connected", ""))
+
+
+async def test_a_connection_ends_soon_after_its_token(embedded: Deployment) -> None:
+    embedded.env["NOTIFICATIONS_ACCESS_TOKEN_SECONDS"] = "2"
+    embedded.manage("create_user", "ada", "--password=correct horse")
+    server = embedded.start()
+    answer = await asyncio.to_thread(
+        server.request,
+        "POST",
+        "/api/v1/auth/token",
+        {"username": "ada", "password": "correct horse"},
+    )
+    async with session(server.socket_url, answer.body["access"]) as client:
+        warning = await client.receive()
+        assert warning["type"] == "token_expiring"
+        assert warning["expiresIn"] <= 2000
+        code, frames = await client.closed(timeout=32)
+        assert (code, frames[-1]["code"], frames[-1]["reconnect"]) == (4401, 4401, True)
+
+
 async def test_a_stopping_server_says_so_in_its_sessions(deployment: Deployment) -> None:
     key = make_key(deployment)
     server = deployment.start()

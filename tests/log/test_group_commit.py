@@ -186,14 +186,11 @@ def test_the_outcome_of_one_that_is_being_written_is_unknown(
     appender.gate.set()
 
 
-async def test_the_event_loop_is_told_too(
-    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(group_commit, "DEADLINE", 0.05)
+async def test_the_event_loop_is_told_too(commit: GroupCommit, appender: Appender) -> None:
     commit.submit([publication("first")])
     await asyncio.to_thread(appender.entered.wait, WAIT)
     with pytest.raises(Unavailable, match="was not published"):
-        await commit.append_async([publication("late")])
+        await commit.append_async([publication("late")], within=0.05)
     appender.gate.set()
 
 
