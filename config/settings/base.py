@@ -19,6 +19,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+FORMAT_MODULE_PATH = "config.formats"
 
 # The static directory too: WhiteNoise warns of one that is not there.
 (BASE_DIR / "var" / "static").mkdir(parents=True, exist_ok=True)
@@ -30,7 +31,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
     "daphne",  # before staticfiles: it provides runserver over ASGI
-    "django.contrib.admin",
+    "config.admin.BellwetherAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -104,7 +105,14 @@ else:
     DATABASES["default"].update(
         CONN_MAX_AGE=0,  # Django's pool wants connections given back after each use
         OPTIONS={
-            "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL_SIZE", 16), "timeout": 2},
+            "pool": {
+                "min_size": 1,
+                "max_size": env.int("DATABASE_POOL_SIZE", 16),
+                "timeout": 1.5,  # a publisher has its 503 within two seconds
+                # The pool doubles its pause between attempts until it gives up, and then begins
+                # anew: with its default of five minutes a database that is back goes unnoticed.
+                "reconnect_timeout": 2,
+            },
             "connect_timeout": 2,
             "options": "-c statement_timeout=5000 -c lock_timeout=2000",
         },
@@ -152,7 +160,13 @@ CELERY_BEAT_SCHEDULE = {
         # A worker that was away finds one run of each sweep waiting, not an hour of them.
         "options": {"expires": seconds("SWEEP_INTERVAL", 60)},
     }
-    for name in ("outbox", "dead_servers", "unresumed_sessions", "idempotency_keys")
+    for name in (
+        "outbox",
+        "dead_servers",
+        "unresumed_sessions",
+        "idempotency_keys",
+        "token_families",
+    )
 }
 
 # --- REST -------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import structlog
 from django.db import transaction
 
+from accounts.refresh import purge_families
 from notifications import metrics
 from notifications.errors import NotificationError
 from notifications.log.records import Publication
@@ -84,6 +85,11 @@ def sweep_unresumed_sessions(*, now: datetime) -> int:
     return end_unresumed_sessions(now=now)
 
 
+def sweep_token_families(*, now: datetime) -> int:
+    """Forget the token families whose refresh tokens have all expired."""
+    return purge_families(now=now)
+
+
 Sweep = Callable[..., int]
 
 SWEEPS: Mapping[str, Sweep] = MappingProxyType(
@@ -92,6 +98,7 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "dead_servers": sweep_dead_servers,
         "unresumed_sessions": sweep_unresumed_sessions,
         "idempotency_keys": sweep_idempotency_keys,
+        "token_families": sweep_token_families,
     }
 )
 """Every sweep by its name, in the order in which they run."""

@@ -1,0 +1,1 @@
+"""What to do about failures: how long to wait before the next try. Pure functions."""
