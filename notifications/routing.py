@@ -6,6 +6,7 @@ from typing import Any
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
+from notifications.api.lean import LeanPublish
 from notifications.gateway.consumer import NotificationConsumer, refuse_unknown_path
 from notifications.gateway.lifespan import lifespan
 
@@ -16,7 +17,7 @@ def build_application(django_application: Application) -> Application:
     """Return the whole site as one ASGI application."""
     router: Application = ProtocolTypeRouter(
         {
-            "http": django_application,
+            "http": LeanPublish(django_application),
             "websocket": URLRouter(
                 [
                     path("ws", NotificationConsumer.as_asgi()),

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 from celery import shared_task
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.utils import timezone
 
 from notifications.services.sweeps import run_sweep
@@ -81,20 +81,24 @@ def _run_alone(name: str) -> None:
 def _lock(name: str) -> Iterator[bool]:
     """Take a sweep's lock without waiting; yield whether it is ours.
 
-    It is an advisory lock of the PostgreSQL connection, so it goes with the process that dies.
-    Sweeps commit as they go, which a lock of a transaction would not outlive. SQLite serves one
-    host and needs none.
+    It is an advisory lock of a PostgreSQL connection, so it goes with the process that dies.
+    Sweeps commit as they go, which a lock of a transaction would not outlive, and give their
+    connection back to the pool meanwhile, so the lock has a connection of its own. SQLite serves
+    one host and needs none.
     """
     if connection.vendor != "postgresql":
         yield True
         return
     key = (_LOCK_SPACE, zlib.crc32(name.encode()) & 0x7FFF_FFFF)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-        (is_ours,) = cursor.fetchone()
+    own = connections.create_connection(DEFAULT_DB_ALIAS)
     try:
-        yield is_ours
+        with own.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
+            (is_ours,) = cursor.fetchone()
+            try:
+                yield is_ours
+            finally:
+                if is_ours:
+                    cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
     finally:
-        if is_ours:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
+        own.close()

@@ -1,0 +1,38 @@
+"""What every view of this door stands on."""
+
+from typing import Annotated, Any
+
+import msgspec
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.principal import Principal
+
+# A list, and not a tuple: generators of clients trip over the schema of tuples.
+Position = Annotated[
+    list[int], msgspec.Meta(min_length=2, max_length=2, description="[partition, offset]")
+]
+"""A message's place in the log, as JSON has it."""
+
+
+class Endpoint(APIView):
+    """A view for whoever proved who they are.
+
+    Bodies are read by notifications.api.bodies, answers are written by `answer`: REST framework
+    authenticates, and turns what is raised into problems.
+    """
+
+    parser_classes = ()
+
+
+def principal_of(request: Request) -> Principal:
+    """Return who asks; every authentication class of this site sets it."""
+    principal = request.auth
+    assert isinstance(principal, Principal)
+    return principal
+
+
+def answer(value: Any, *, status: int = 200) -> HttpResponse:
+    """Answer with a record as JSON; payloads in it are copied as they are."""
+    return HttpResponse(msgspec.json.encode(value), content_type="application/json", status=status)

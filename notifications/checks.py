@@ -1,0 +1,159 @@
+"""System checks of the settings that this app stands on: each says what to set.
+
+`manage.py` runs them before most commands, so a wrong setting stops a start and not a request.
+"""
+
+import sqlite3
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import connections
+
+from notifications.conf import Conf, conf
+from notifications.protocol.limits import PAYLOAD_BYTES
+
+LEAST_SQLITE = (3, 35)
+"""The first release with RETURNING, which appending to the log uses."""
+
+LEAST_FRAME = PAYLOAD_BYTES + 4 * 1024
+"""A frame has to hold the largest payload and what is around it."""
+
+_POSITIVE = (
+    ("auth_timeout", "NOTIFICATIONS_AUTH_TIMEOUT_SECONDS"),
+    ("heartbeat_interval", "NOTIFICATIONS_HEARTBEAT_INTERVAL_SECONDS"),
+    ("heartbeat_timeout", "NOTIFICATIONS_HEARTBEAT_TIMEOUT_SECONDS"),
+    ("retention", "NOTIFICATIONS_RETENTION_SECONDS"),
+    ("session", "NOTIFICATIONS_SESSION_SECONDS"),
+    ("sweep_interval", "NOTIFICATIONS_SWEEP_INTERVAL_SECONDS"),
+)
+_NOT_NEGATIVE = (
+    ("drain_window", "NOTIFICATIONS_DRAIN_WINDOW_SECONDS"),
+    ("max_connections", "NOTIFICATIONS_MAX_CONNECTIONS"),
+    ("replay_max_messages", "NOTIFICATIONS_REPLAY_MAX_MESSAGES"),
+)
+
+
+@register("notifications")
+def check_channel_layer(**_: Any) -> list[CheckMessage]:
+    """E001: there is no bus."""
+    if "default" in getattr(settings, "CHANNEL_LAYERS", {}):
+        return []
+    return [
+        Error(
+            "There is no default channel layer, so servers cannot tell each other of messages.",
+            hint='Set CHANNEL_LAYERS["default"]; for one process the BACKEND '
+            '"channels.layers.InMemoryChannelLayer" will do, for more set REDIS_URL.',
+            id="notifications.E001",
+        )
+    ]
+
+
+@register("notifications")
+def check_database(**_: Any) -> list[CheckMessage]:
+    """E002 and E003: the database cannot hold the log."""
+    vendor = connections["default"].vendor
+    if vendor not in ("sqlite", "postgresql"):
+        return [
+            Error(
+                f"The log cannot be kept in {vendor}.",
+                hint="Set DATABASE_URL to a PostgreSQL server, or leave it unset for SQLite.",
+                id="notifications.E003",
+            )
+        ]
+    if vendor == "sqlite" and sqlite3.sqlite_version_info < LEAST_SQLITE:
+        return [
+            Error(
+                f"SQLite {sqlite3.sqlite_version} is too old: it has no RETURNING.",
+                hint="Use a Python with SQLite 3.35 or newer, or set DATABASE_URL to PostgreSQL.",
+                id="notifications.E002",
+            )
+        ]
+    return []
+
+
+@register("notifications")
+def check_values(**_: Any) -> list[CheckMessage]:
+    """E004 and W001: values that make no sense, or not together."""
+    try:
+        values = conf()
+    except TypeError as error:
+        return [
+            _wrong(
+                f"settings.NOTIFICATIONS cannot be read: {error}.",
+                "Set only keys that are fields of notifications.conf.Conf.",
+            )
+        ]
+    found: list[CheckMessage] = [
+        *(
+            _wrong(f"{variable} is {getattr(values, name)}.", f"Set {variable} above 0.")
+            for name, variable in _POSITIVE
+            if getattr(values, name) <= 0
+        ),
+        *(
+            _wrong(f"{variable} is {getattr(values, name)}.", f"Set {variable} to 0 or more.")
+            for name, variable in _NOT_NEGATIVE
+            if getattr(values, name) < 0
+        ),
+        *_wrong_sizes(values),
+        *_wrong_origins(values),
+    ]
+    if values.session > values.retention:
+        found.append(
+            Warning(
+                "Sessions can be resumed for longer than their messages are kept.",
+                hint="Set NOTIFICATIONS_SESSION_SECONDS to NOTIFICATIONS_RETENTION_SECONDS or "
+                "less, or leave it unset.",
+                id="notifications.W001",
+            )
+        )
+    return found
+
+
+def _wrong_sizes(values: Conf) -> list[CheckMessage]:
+    found = []
+    if not 1 <= values.partitions <= 1024:
+        found.append(
+            _wrong(
+                f"NOTIFICATIONS_PARTITIONS is {values.partitions}.",
+                "Set NOTIFICATIONS_PARTITIONS from 1 to 1024; 16 does for most.",
+            )
+        )
+    if values.frame_bytes < LEAST_FRAME:
+        found.append(
+            _wrong(
+                f"NOTIFICATIONS_FRAME_BYTES is {values.frame_bytes}, too small for a payload.",
+                f"Set NOTIFICATIONS_FRAME_BYTES to {LEAST_FRAME} or more; 65536 is the default.",
+            )
+        )
+    if values.buffer_bytes < 2 * values.frame_bytes:
+        found.append(
+            _wrong(
+                f"NOTIFICATIONS_BUFFER_BYTES is {values.buffer_bytes}: a message or two fill it.",
+                "Set NOTIFICATIONS_BUFFER_BYTES to twice NOTIFICATIONS_FRAME_BYTES at least; "
+                "1048576 is the default.",
+            )
+        )
+    return found
+
+
+def _wrong_origins(values: Conf) -> list[CheckMessage]:
+    return [
+        _wrong(
+            f"ALLOWED_ORIGINS has {origin!r}, which is no origin.",
+            "Set ALLOWED_ORIGINS to scheme://host or scheme://host:port, without a path, "
+            "separated by commas.",
+        )
+        for origin in values.allowed_origins
+        if not _is_origin(origin)
+    ]
+
+
+def _is_origin(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in ("http", "https") and text == f"{parts.scheme}://{parts.netloc}"
+
+
+def _wrong(message: str, hint: str) -> CheckMessage:
+    return Error(message, hint=hint, id="notifications.E004")
