@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from notifications.services.writer import writer
-from tests.backends import postgres_answers, redis_answers
+from tests.backends import POSTGRES, postgres_answers, redis_answers
 from tests.deployment import Deployment
 
 exercised: Counter[str] = Counter()
@@ -59,9 +61,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Make the test database, and let go of it before it is dropped."""
+    """Make the test database, and let go of it before it is dropped.
+
+    Threads that asgiref keeps for the views of asynchronous tests hold connections that no code
+    of ours can reach; PostgreSQL is asked to end those.
+    """
     yield
     writer().close(5)
+    if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):
+        with psycopg.connect(POSTGRES, autocommit=True) as server:
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                [connection.settings_dict["NAME"]],
+            )
 
 
 @pytest.fixture(scope="session")

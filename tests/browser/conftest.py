@@ -9,9 +9,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def chromium() -> Iterator[Browser]:
-    """The Chromium that is on the PATH."""
+    """The Chromium that is on the PATH, for one test.
+
+    Playwright's synchronous side keeps an event loop running in this thread while it lives, and
+    the asynchronous tests need theirs.
+    """
     if CHROMIUM is None:
         pytest.skip("no chromium on the PATH")
     with sync_playwright() as playwright:

@@ -22,6 +22,7 @@ def log_in(page: Page, deployment: Deployment) -> str:
     page.fill("#id_password", "correct horse")
     page.click("[type=submit]")
     expect(page).to_have_title(re.compile("What is connected"))
+    page.wait_for_load_state()
     return address
 
 
