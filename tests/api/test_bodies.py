@@ -1,4 +1,5 @@
 from io import BytesIO
+from json import JSONDecoder
 from typing import Any
 
 import msgspec
@@ -6,6 +7,7 @@ import pytest
 from django.test import RequestFactory
 from rest_framework.exceptions import UnsupportedMediaType
 
+from notifications.api import bodies
 from notifications.api.bodies import (
     BATCH_MESSAGES,
     NDJSON,
@@ -154,9 +156,47 @@ def test_batches_are_cut_into_messages(data: bytes, media_type: str, messages: l
     assert messages_of(data, media_type) == messages
 
 
+@pytest.mark.parametrize("few", [0, bodies.FEW_COMMAS])
+@pytest.mark.parametrize(
+    "elements",
+    [
+        [],
+        [b"1"],
+        [b"1", b'{"a": [1, 2]}', b'"\\u00fc,]"', b"null", b"-0.5e3", '"ü"'.encode()],
+        [b"1" * 5_000, b"[[[]]]"],
+        [b"1"] * BATCH_MESSAGES,
+    ],
+)
+@pytest.mark.parametrize("space", [b"", b" \r\n\t"])
+def test_both_ways_to_cut_an_array_agree(
+    monkeypatch: pytest.MonkeyPatch, few: int, elements: list[bytes], space: bytes
+) -> None:
+    monkeypatch.setattr(bodies, "FEW_COMMAS", few)
+    array = b"[" + space + (space + b"," + space).join(elements) + space + b"]"
+    assert messages_of(b'{"messages":' + array + b"}", "application/json") == elements
+
+
+def test_a_huge_array_is_cut_no_further_than_it_is_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decoded = 0
+
+    class Counting(JSONDecoder):
+        def raw_decode(self, text: str, place: int = 0) -> tuple[Any, int]:
+            nonlocal decoded
+            decoded += 1
+            return super().raw_decode(text, place)
+
+    monkeypatch.setattr(bodies, "_VALUE", Counting())
+    with pytest.raises(BadFrame, match="at most 1,000"):
+        messages_of(b'{"messages":[' + b"1," * 1_000_000 + b"1]}", "application/json")
+    assert decoded == BATCH_MESSAGES + 1
+
+
 @pytest.mark.parametrize(
     ("data", "media_type"),
     [
+        (b'{"messages":["' + b"," * 60_000 + b'\xff"]}', "application/json"),
         (b'{"messages":[' + b"1," * BATCH_MESSAGES + b"1]}", "application/json"),
         (b"1\n" * (BATCH_MESSAGES + 1), NDJSON),
         (b"[]", "application/json"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connections
 from django.test import Client
 
 from accounts.services import create_api_key, revoke_api_key
@@ -58,9 +59,17 @@ async def ask_lean(path: str, body: bytes, headers: dict[str, str], *, app: Any 
 
 
 async def ask_view(path: str, body: bytes, headers: dict[str, str]) -> Answer:
-    response = await sync_to_async(Client().post)(
-        path, data=body, content_type=headers["Content-Type"], headers=headers
-    )
+    def post() -> Any:
+        try:
+            return Client().post(
+                path, data=body, content_type=headers["Content-Type"], headers=headers
+            )
+        finally:
+            # Django's test client leaves the thread's connection open, and then the test
+            # database cannot be dropped.
+            connections.close_all()
+
+    response = await sync_to_async(post)()
     return response.status_code, {k.lower(): v for k, v in response.items()}, response.json()
 
 
