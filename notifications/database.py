@@ -51,9 +51,13 @@ async def in_database(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 async def in_background(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run long database work (a sweep) in a thread of its own, without a deadline as a whole.
 
-    PostgreSQL's statement_timeout and SQLite's busy timeout bound each of its statements.
+    PostgreSQL's statement_timeout and SQLite's busy timeout bound each of its statements. Raises
+    Unavailable when the database cannot be reached.
     """
-    return await asyncio.to_thread(lambda: _with_connection(work, *args, **kwargs))
+    try:
+        return await asyncio.to_thread(lambda: _with_connection(work, *args, **kwargs))
+    except (DatabaseError, InterfaceError) as error:
+        raise Unavailable("The database does not answer now.", retry_after=1000) from error
 
 
 def _with_connection(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

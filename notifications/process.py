@@ -23,6 +23,7 @@ from notifications.hub.buffer import Flusher
 from notifications.hub.hub import LOCAL_POLL_INTERVAL, POLL_INTERVAL
 from notifications.log.identity import log_identity
 from notifications.log.records import Record
+from notifications.protocol.codes import CloseCode
 from notifications.services.policies import KEPT_SECONDS, policies
 from notifications.services.servers import (
     BEAT_INTERVAL,
@@ -32,7 +33,7 @@ from notifications.services.servers import (
     register_server,
     stop_server,
 )
-from notifications.services.sessions import SessionChange, record_changes
+from notifications.services.sessions import SessionChange, ended_lately, record_changes
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.writer import relay_by_own_loop, relay_through
 
@@ -40,8 +41,14 @@ CHANGES_BOUND = 50_000
 """Session changes that may wait to be written; over it the newest is dropped and counted, and the
 next beat that finds the database again writes the states of all live sessions."""
 
+STOP_TIMEOUT = 5.0
+"""Seconds in which a stopping server may write what is still to be written."""
+
 CHANGES_PAUSE = 0.2
 """Seconds in which session changes gather for one transaction."""
+
+ENDED_INTERVAL = 1.5
+"""Seconds between two looks for sessions that were ended elsewhere, whatever the bus said."""
 
 SCAN_INTERVAL = 5.0
 """Seconds between two looks for silent connections."""
@@ -77,6 +84,8 @@ class Process:
         self.flusher = Flusher(self._loop)
         self._changes: deque[SessionChange] = deque()
         self._changed = asyncio.Event()
+        self._changes_lost = False
+        self._changes_writer: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -92,14 +101,18 @@ class Process:
                 LOCAL_POLL_INTERVAL if isinstance(layer, InMemoryChannelLayer) else POLL_INTERVAL
             ),
         )
+        await in_database(policies.refresh)
         await in_database(register_server, self.server_id, now=timezone.now())
         await self.hub.start()
         relay_through(self._relay)
+        self._changes_writer = asyncio.create_task(
+            self._write_changes_for_ever(), name="session-changes"
+        )
         self._tasks = [
-            asyncio.create_task(self._write_changes_for_ever(), name="session-changes"),
             self._every(BEAT_INTERVAL, self._beat, name="beat"),
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
             self._every(SCAN_INTERVAL, self._scan, name="heartbeats"),
+            self._every(ENDED_INTERVAL, self._close_ended, name="ended-sessions"),
         ]
         if conf().embedded_sweeps:
             self._tasks.append(self._every(conf().sweep_interval, self._sweep, name="sweeps"))
@@ -113,8 +126,11 @@ class Process:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.hub.stop()
+        if self._changes_writer is not None:
+            # Not cancelled: a batch that is being written must not land after stop_server.
+            self._changed.set()
+            await asyncio.wait([self._changes_writer], timeout=STOP_TIMEOUT)
         try:
-            await self._write_changes()
             await in_database(stop_server, self.server_id, now=timezone.now())
         except Unavailable:
             logger.warning("stopped without telling the database; other servers will notice")
@@ -125,6 +141,7 @@ class Process:
         """Have a session's new state written soon."""
         if len(self._changes) >= CHANGES_BOUND:
             metrics.session_writes_dropped.inc()
+            self._changes_lost = True
             return
         self._changes.append(change)
         self._changed.set()
@@ -133,10 +150,14 @@ class Process:
         """Close the socket of a session that a newer one replaced, wherever it is."""
         here = self.by_handle.get(handle)
         if here is not None:
-            here.disconnect(4504, "The client connected anew.")
+            here.disconnect(CloseCode.TAKEN_OVER, "The client connected anew.")
             return
         await self.hub.bus.send_control(
-            {"close": str(handle), "code": 4504, "reason": "The client connected anew."}
+            {
+                "close": str(handle),
+                "code": int(CloseCode.TAKEN_OVER),
+                "reason": "The client connected anew.",
+            }
         )
 
     def _on_control(self, message: dict[str, Any]) -> None:
@@ -172,12 +193,26 @@ class Process:
 
     async def _beat(self) -> None:
         believed = await in_database(beat, self.server_id, now=timezone.now())
-        if not believed:
-            logger.warning("this server was taken for dead; writing its sessions anew")
+        if not believed or self._changes_lost:
+            self._changes_lost = False
+            logger.warning("writing the states of all live sessions anew", believed=believed)
             for connection in self.connections:
                 if (change := connection.describe()) is not None:
                     self.note(change)
         await in_database(clear_dead_servers, now=timezone.now())
+
+    async def _close_ended(self) -> None:
+        if not self.by_handle:
+            return
+        ended = await in_database(ended_lately, self.server_id, now=timezone.now())
+        for handle, reason in ended.items():
+            connection = self.by_handle.get(handle)
+            if connection is None:
+                continue
+            if reason == "taken_over":
+                connection.disconnect(CloseCode.TAKEN_OVER, "The client connected anew.")
+            else:
+                connection.disconnect(CloseCode.DISCONNECTED, "An operator ended the session.")
 
     async def _refresh_policies(self) -> None:
         await in_database(policies.refresh)
@@ -185,19 +220,25 @@ class Process:
     async def _scan(self) -> None:
         now = self._loop.time()
         for connection in list(self.connections):
-            connection.check_deadlines(now)
+            try:
+                connection.check_deadlines(now)
+            except Exception:
+                logger.exception("a connection's deadlines could not be checked")
 
     async def _sweep(self) -> None:
         for name in SWEEPS:
             await in_background(run_sweep, name, now=timezone.now())
 
     async def _write_changes_for_ever(self) -> None:
-        while True:
+        while not (self.draining and not self._changes):
             await self._changed.wait()
-            await asyncio.sleep(CHANGES_PAUSE)
+            if not self.draining:
+                await asyncio.sleep(CHANGES_PAUSE)
             try:
                 await self._write_changes()
-            except Unavailable:
+            except Exception as error:
+                if not isinstance(error, Unavailable):
+                    logger.exception("session changes could not be written")
                 await asyncio.sleep(1.0)
                 self._changed.set()
 
@@ -207,7 +248,7 @@ class Process:
             batch = [self._changes.popleft() for _ in range(min(len(self._changes), 500))]
             try:
                 await in_database(record_changes, batch)
-            except Unavailable:
+            except Exception:
                 self._changes.extendleft(reversed(batch))
                 raise
 

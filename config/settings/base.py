@@ -114,6 +114,12 @@ else:
                 "reconnect_timeout": 2,
             },
             "connect_timeout": 2,
+            # The timeouts below run on the server. These notice a server that fell silent, which
+            # the kernel alone would wait for a quarter of an hour.
+            "tcp_user_timeout": 4000,
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
+            "keepalives_count": 3,
             "options": "-c statement_timeout=5000 -c lock_timeout=2000",
         },
     )
@@ -138,7 +144,8 @@ else:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels.layers.InMemoryChannelLayer",
-            "CONFIG": {"capacity": 10_000},
+            # No expiry of groups: after a day, the usual one, nobody would be in them any more.
+            "CONFIG": {"capacity": 10_000, "group_expiry": 10**9},
         }
     }
 

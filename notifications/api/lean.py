@@ -9,14 +9,16 @@ unusual (a browser's session, another Content-Type) goes to the view.
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 from django.conf import settings
 from django.http import HttpResponse
+from django.http.request import split_domain_port, validate_host
 
 from accounts.authentication import CHALLENGE
+from accounts.principal import Principal
 from notifications.api.bodies import BATCH_BYTES, JSON, NDJSON, SINGLE_BYTES
 from notifications.api.credentials import Credentials
 from notifications.api.problems import problem
@@ -29,7 +31,6 @@ from notifications.errors import (
     Unauthenticated,
     Unavailable,
 )
-from notifications.log.group_commit import DEADLINE
 from notifications.process import this_process
 from notifications.services.writer import writer
 
@@ -37,6 +38,12 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+AUTHENTICATION_DEADLINE = 1.0
+"""Seconds until a look for the credentials is given up; a 503 is due within two."""
+
+LARGE_BYTES = 65_536
+"""Size from which a batch is checked in a thread."""
 
 BODY_DEADLINE = 30.0
 """Seconds that a client has to send its body."""
@@ -56,12 +63,12 @@ class LeanPublish:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        credentials, media_type = _what_came(scope)
-        if not credentials or not media_type:
+        came = _what_came(scope)
+        if came is None:
             await self._application(scope, receive, send)
             return
         try:
-            status, body = await self._answer(scope, receive, credentials, media_type)
+            status, body = await self._answer(scope, receive, came)
             await _send(send, status, body, [(b"content-type", b"application/json")])
         except NotificationError as error:
             await _send_problem(send, error)
@@ -73,51 +80,65 @@ class LeanPublish:
                 send, InternalError("The server failed on this request; its log says why. Retry.")
             )
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, credentials: str, media_type: str
-    ) -> tuple[int, bytes]:
+    async def _answer(self, scope: Scope, receive: Receive, came: "_Came") -> tuple[int, bytes]:
         is_batch = scope["path"] == BATCH
+        # Who it is comes first: a stranger's body is not worth keeping.
+        principal = await self._principal_of(came)
         data = await _read(scope, receive, most=BATCH_BYTES if is_batch else SINGLE_BYTES)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + DEADLINE
+        if not is_batch:
+            publication = publication_of(data, principal)
+            placed = place((await writer().append_async([publication]))[0])
+            return status_of(placed), msgspec.json.encode(placed)
+        if len(data) > LARGE_BYTES:
+            # A full batch takes up to a second to check, in which no socket would be served.
+            parts, publications = await asyncio.to_thread(
+                sort_batch, data, came.media_type, principal
+            )
+        else:
+            parts, publications = sort_batch(data, came.media_type, principal)
+        outcomes = await writer().append_async(publications) if publications else []
+        return HTTPStatus.OK, msgspec.json.encode(results_of(parts, outcomes))
+
+    async def _principal_of(self, came: "_Came") -> Principal:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(AUTHENTICATION_DEADLINE):
                 await this_process()  # the partitions and policies are known then
-                principal = await self._credentials.principal_of(credentials)
+                return await self._credentials.principal_of(came.credentials, is_key=came.is_key)
         except TimeoutError:
             raise Unavailable(
                 "The database does not answer now; nothing was published. Retry.", retry_after=1000
             ) from None
-        if not is_batch:
-            publication = publication_of(data, principal)
-            outcomes = await writer().append_async([publication], within=deadline - loop.time())
-            placed = place(outcomes[0])
-            return status_of(placed), msgspec.json.encode(placed)
-        parts, publications = sort_batch(data, media_type, principal)
-        outcomes = (
-            await writer().append_async(publications, within=deadline - loop.time())
-            if publications
-            else []
-        )
-        return HTTPStatus.OK, msgspec.json.encode(results_of(parts, outcomes))
 
 
 class _Gone(Exception):
     """The client went away before its body was complete."""
 
 
-def _what_came(scope: Scope) -> tuple[str, str]:
-    """Return the credentials and the media type when this request takes the short way."""
+class _Came(NamedTuple):
+    """What a request that takes the short way came with."""
+
+    credentials: str
+    is_key: bool
+    media_type: str
+
+
+def _what_came(scope: Scope) -> _Came | None:
+    """Read a request's headers; None when it takes the long way."""
     path = scope["path"]
     if path not in (SINGLE, BATCH) or scope["method"] != "POST" or settings.SECURE_SSL_REDIRECT:
-        return "", ""
-    headers = dict(scope["headers"])
-    scheme, _, credentials = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() not in ("bearer", "api-key"):
-        return "", ""
-    media_type = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip()
-    is_known = media_type == JSON or (media_type == NDJSON and path == BATCH)
-    return credentials.strip(), media_type if is_known else ""
+        return None
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    scheme, _, credentials = headers.get(b"authorization", "").partition(" ")
+    media_type = headers.get(b"content-type", "").partition(";")[0].strip()
+    domain, _ = split_domain_port(headers.get(b"host", ""))
+    if (
+        scheme.lower() not in ("bearer", "api-key")
+        or not credentials.strip()
+        or not (media_type == JSON or (media_type == NDJSON and path == BATCH))
+        or not (domain and validate_host(domain, settings.ALLOWED_HOSTS))
+    ):
+        return None
+    return _Came(credentials.strip(), scheme.lower() == "api-key", media_type)
 
 
 async def _read(scope: Scope, receive: Receive, *, most: int) -> bytes:

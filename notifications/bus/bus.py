@@ -27,6 +27,9 @@ SEND_TIMEOUT = 1.0
 RETRY_PAUSE = 1.0
 """Seconds between attempts to receive from, or to join a group of, a layer that fails."""
 
+CONFIRM_INTERVAL = 30.0
+"""Seconds between two confirmations of all memberships."""
+
 CONTROL_GROUP = "bellwether.control"
 
 logger = structlog.get_logger(__name__)
@@ -172,9 +175,16 @@ class Bus:
         self._on_hint(hint)
 
     async def _rejoin_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        confirmed_at = loop.time()
         while True:
             await asyncio.sleep(RETRY_PAUSE)
             await self._open()
+            if loop.time() - confirmed_at >= CONFIRM_INTERVAL:
+                # A layer may have dropped us silently; joining again costs nothing where not.
+                confirmed_at = loop.time()
+                for group in list(self._groups):
+                    await self._join(group)
 
     async def _join(self, group: str) -> None:
         if self._channel and await self._call(self._layer.group_add(group, self._channel)):

@@ -72,9 +72,9 @@ def origin_allowed(origin: str, *, host: str, secure: bool, allowed: Iterable[st
     allowed = tuple(allowed)
     if allowed:
         return origin in allowed
-    page = urlsplit(origin)
-    asked = urlsplit(f"//{host}")
     try:
+        page = urlsplit(origin)
+        asked = urlsplit(f"//{host}")
         default = _DEFAULT_PORTS.get(page.scheme)
         asked_default = default if not secure else 443
         return (
@@ -83,5 +83,5 @@ def origin_allowed(origin: str, *, host: str, secure: bool, allowed: Iterable[st
             and page.hostname == asked.hostname
             and (page.port or default) == (asked.port or asked_default)
         )
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is no number, brackets that are no address
         return False

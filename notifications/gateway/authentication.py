@@ -54,6 +54,15 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         principal, opened = await in_database(
             _open, frame, server_id=connection.process.server_id, now=now
         )
+    except NotificationError as error:
+        connection.act(connection.conversation.refuse_authentication(error))
+        return
+    # The session is this connection's from here on: a newer one can take it over, and whatever
+    # fails from now on is written into its row.
+    connection.opened(principal, frame.client_id, opened.handle)
+    if opened.replaced is not None:
+        await connection.process.take_over(opened.replaced)
+    try:
         allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
         if withdrawn:
             await in_database(drop_subscriptions, withdrawn)
@@ -61,9 +70,8 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
     except NotificationError as error:
         connection.act(connection.conversation.refuse_authentication(error))
         return
-    connection.opened(principal, frame.client_id, opened.handle)
-    if opened.replaced is not None:
-        await connection.process.take_over(opened.replaced)
+    if connection.is_closing:
+        return
     _bring_into_force(connection, frame, principal, opened, allowed)
     for row in withdrawn:
         connection.send(

@@ -17,6 +17,7 @@ from notifications import metrics
 from notifications.conf import conf
 from notifications.errors import InternalError, NotificationError
 from notifications.gateway.admission import Admitted
+from notifications.gateway.departures import state_after_close
 from notifications.gateway.outbound import (
     AsgiOutbound,
     DirectOutbound,
@@ -30,7 +31,7 @@ from notifications.hub.encoded import Encoded
 from notifications.log.records import now_ms
 from notifications.models import Session
 from notifications.process import Process
-from notifications.protocol.codes import CloseCode, reconnects
+from notifications.protocol.codes import CloseCode
 from notifications.protocol.conversation import (
     Action,
     Authenticate,
@@ -144,6 +145,11 @@ class Connection:
 
     # --- Closing ------------------------------------------------------------------------------
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether this side has decided to close; nothing is delivered any more."""
+        return self._closing is not None
+
     def disconnect(self, code: int, reason: str) -> None:
         """Close from the server's side, with the frame and code that the protocol asks for."""
         self.act(self.conversation.disconnect(code, reason))
@@ -171,6 +177,9 @@ class Connection:
                 await self._send(
                     {"type": "websocket.close", "code": int(code), "reason": close.reason}
                 )
+            if self._transport is not None:
+                # A peer that has vanished answers no close, and the socket must not wait for it.
+                self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
         except Exception as error:
             logger.debug("a close was not taken", error=f"{type(error).__name__}: {error}")
             if self._transport is not None:
@@ -211,6 +220,8 @@ class Connection:
 
     def _check_token(self) -> None:
         if self.principal is None or self.principal.expires_at is None:
+            return
+        if self._state is not State.CONNECTED:
             return
         left = int(self.principal.expires_at * 1000) - now_ms()
         if left <= TOKEN_WARNING and not self._told_expiry:
@@ -277,30 +288,3 @@ class Connection:
         self.send_error(
             InternalError("The server failed on this request; its log says why. Retry."), request_id
         )
-
-
-_REASONS: dict[int, str] = {
-    CloseCode.NORMAL: "client_initiated",
-    CloseCode.GOING_AWAY: "client_left",
-    CloseCode.SERVICE_RESTART: "server_stopped",
-    CloseCode.TOKEN_EXPIRED: "token_expired",
-    CloseCode.HEARTBEAT_MISSED: "timeout",
-    CloseCode.SLOW_CONSUMER: "slow_consumer",
-    CloseCode.PROTOCOL_ERROR: "protocol_error",
-    CloseCode.AUTHENTICATION_FAILED: "authentication_failed",
-    CloseCode.DISCONNECTED: "server_initiated",
-    CloseCode.TAKEN_OVER: "taken_over",
-}
-
-
-def state_after_close(code: int) -> tuple[State, str]:
-    """Return a session's state and reason after its socket closed with a code.
-
-    It may resume for a while, so it is reconnecting, unless the code tells the client not to or
-    the client asked for the end.
-    """
-    reason = _REASONS.get(
-        code, "network_error" if reconnects(code) or code == 1005 else "protocol_error"
-    )
-    stays_away = code == CloseCode.NORMAL or not (reconnects(code) or code == 1005)
-    return (State.DISCONNECTED if stays_away else State.RECONNECTING), reason

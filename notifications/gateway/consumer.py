@@ -55,8 +55,10 @@ class NotificationConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has
         """Let the socket in, or refuse the upgrade."""
         try:
             process = await this_process()
-        except Unavailable as error:
-            await self._refuse(Refused(503, error.message, retry_after=2))
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                logger.exception("the server process could not be started")
+            await self._refuse(Refused(503, "The server is not ready. Try again.", retry_after=2))
             return
         decision = admit(
             self.scope, connections=len(process.connections), draining=process.draining

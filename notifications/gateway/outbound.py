@@ -42,6 +42,7 @@ class DirectOutbound:
     def __init__(self, transport: Transport, flusher: Flusher) -> None:
         self._transport = transport
         self._flusher = flusher
+        self._stopped = False
         self.buffer: Buffer
         transport.when_writable(self.flush)
 
@@ -52,12 +53,16 @@ class DirectOutbound:
     def flush(self) -> None:
         """Write what waits, as far as the peer reads."""
         transport, buffer = self._transport, self.buffer
-        while buffer.size and transport.can_write():
+        while buffer.size and not self._stopped and transport.can_write():
             taken = buffer.take(WRITE_BYTES)
             transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
 
     async def stop(self) -> None:
-        """Write nothing any more; what waits stays in the buffer."""
+        """Write nothing any more; what waits stays in the buffer.
+
+        Whoever empties it then may wait for the peer between two frames, and must not be overtaken.
+        """
+        self._stopped = True
 
     @staticmethod
     def close_code(code: int) -> int:

@@ -13,7 +13,12 @@ import structlog
 from django.utils import timezone
 
 from notifications.database import in_database
-from notifications.errors import BadFrame, NotificationError
+from notifications.errors import (
+    AlreadySubscribed,
+    BadFrame,
+    NotificationError,
+    UnknownSubscription,
+)
 from notifications.gateway.authentication import authenticate
 from notifications.gateway.connection import Connection
 from notifications.log.records import Publication, now_ms, to_ms
@@ -178,6 +183,13 @@ class Requests:
                 begin=cursor.offsets,
                 now=timezone.now(),
             )
+        except AlreadySubscribed as error:
+            # Usually it is in force here too. If it is not (an earlier request was given up, but
+            # took effect; another socket of this client subscribed while this one began), it is
+            # now: what `verify` and auth_success call active must be delivered.
+            subscriber.patterns[pattern] = (error.data or {})["subscriptionId"]
+            subscriber.release()
+            raise
         except BaseException:
             if not held_before:
                 hub.remove(subscriber, pattern)
@@ -185,6 +197,8 @@ class Requests:
                 wanted=lambda topic: any(matches(one, topic) for one in subscriber.patterns)
             )
             raise
+        if connection.is_closing:
+            return  # the row is kept for the client's next connection
         subscriber.patterns[pattern] = str(row.pk)
         connection.send(
             Subscribed(
@@ -200,14 +214,25 @@ class Requests:
     async def _unsubscribe(self, frame: Unsubscribe) -> None:
         connection = self._connection
         assert connection.principal is not None
-        pattern = await in_database(
-            remove_subscription,
-            connection.principal,
-            client_id=connection.client_id,
-            subscription_id=frame.subscription_id,
-        )
+        try:
+            pattern = await in_database(
+                remove_subscription,
+                connection.principal,
+                client_id=connection.client_id,
+                subscription_id=frame.subscription_id,
+            )
+        except UnknownSubscription:
+            # Perhaps it was removed by a request that was given up, or from elsewhere.
+            self._stop_delivering(frame.subscription_id)
+            raise
         connection.process.hub.remove(connection.subscriber, pattern)
         connection.send(Unsubscribed(id=frame.id, subscription_id=frame.subscription_id))
+
+    def _stop_delivering(self, subscription_id: str) -> None:
+        subscriber = self._connection.subscriber
+        for pattern, held_id in list(subscriber.patterns.items()):
+            if held_id == subscription_id:
+                self._connection.process.hub.remove(subscriber, pattern)
 
     async def _verify(self, frame: Verify) -> None:
         connection = self._connection

@@ -8,8 +8,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+import structlog
+
 from notifications import metrics
 from notifications.hub.encoded import Encoded
+
+logger = structlog.get_logger(__name__)
 
 
 class Buffer:
@@ -109,4 +113,7 @@ class Flusher:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         for flush in waiting:
-            flush()
+            try:
+                flush()
+            except Exception:
+                logger.exception("a connection could not be written to")

@@ -17,13 +17,12 @@ from notifications.bus import Bus, Hint, hints_of
 from notifications.bus.bus import ChannelLayer
 from notifications.database import in_database
 from notifications.errors import Unavailable
-from notifications.hub.encoded import Encoded
+from notifications.hub.fan_out import fan_out
 from notifications.hub.place import Place
 from notifications.hub.subscriber import Subscriber
 from notifications.log.creation import LogIdentity
 from notifications.log.read import CHUNK, read_after, read_heads
 from notifications.log.records import Record, now_ms
-from notifications.protocol.codec import JsonCodec
 from notifications.protocol.frames import Cursor
 from notifications.topics.index import TopicIndex
 from notifications.topics.partitions import partitions_of
@@ -62,7 +61,6 @@ class Hub:
         self.identity = identity
         self.bus = Bus(layer, on_hint=self._on_hint, on_control=on_control)
         self.index: TopicIndex[Subscriber] = TopicIndex()
-        self._codec = JsonCodec()
         self._poll_interval = poll_interval
         self._places: dict[int, Place] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
@@ -119,10 +117,9 @@ class Hub:
 
     def add(self, subscriber: Subscriber, pattern: str, subscription_id: str) -> None:
         """Deliver what is published to a pattern from now on; `follow` it first."""
-        if pattern in subscriber.patterns:
+        if not self.index.add(pattern, subscriber):
             return
         subscriber.patterns[pattern] = subscription_id
-        self.index.add(pattern, subscriber)
         for partition in partitions_of(pattern, self.identity.partition_count):
             self._needed[partition] += 1
             self._idle_since.pop(partition, None)
@@ -130,9 +127,9 @@ class Hub:
 
     def remove(self, subscriber: Subscriber, pattern: str) -> None:
         """Stop delivering what only this pattern matched."""
-        if subscriber.patterns.pop(pattern, None) is None:
+        subscriber.patterns.pop(pattern, None)
+        if not self.index.remove(pattern, subscriber):
             return
-        self.index.remove(pattern, subscriber)
         for partition in partitions_of(pattern, self.identity.partition_count):
             self._needed[partition] -= 1
             if not self._needed[partition]:
@@ -140,9 +137,10 @@ class Hub:
         metrics.subscriptions.set(len(self.index))
 
     def forget(self, subscriber: Subscriber) -> None:
-        """Remove a connection that is gone."""
+        """Remove a connection that is closing or gone; what was held back for it is let go."""
         for pattern in list(subscriber.patterns):
             self.remove(subscriber, pattern)
+        subscriber.close()
 
     def cursor(self, subscriber: Subscriber) -> Cursor:
         """Return the place of all partitions and remember that this connection was told it."""
@@ -199,8 +197,11 @@ class Hub:
         except BaseException:
             self._places.pop(partition, None)
             raise
+        # Another look may have been quicker and found more: connections were told of that head.
         self._learn(heads)
-        self._deliver(place.begin(heads[partition]))
+        due = place.begin(self._heads[partition])
+        self._snapshot = None
+        self._deliver(due)
         if not self._needed[partition]:
             self._idle_since[partition] = asyncio.get_running_loop().time()
 
@@ -230,7 +231,11 @@ class Hub:
         """Read from the log what is missing, until this process stands at the head."""
         await asyncio.sleep(GRACE)
         place = self._places.get(partition)
-        while place is not None and (place.has_hole or place.offset < self._heads[partition]):
+        while (
+            place is not None
+            and self._places.get(partition) is place  # not left, nor left and opened again
+            and (place.has_hole or place.offset < self._heads[partition])
+        ):
             start = place.offset
             try:
                 metrics.log_reads.inc()
@@ -239,6 +244,8 @@ class Hub:
             except Unavailable:
                 metrics.log_read_failures.inc()
                 return  # the next hint or look starts again
+            if self._places.get(partition) is not place:
+                return
             self._learn(heads)
             up_to = records[-1].offset if len(records) == CHUNK else heads[partition]
             if records:
@@ -253,7 +260,9 @@ class Hub:
             await asyncio.sleep(self._poll_interval)
             try:
                 heads = await in_database(read_heads)
-            except Unavailable:
+            except Exception as error:
+                if not isinstance(error, Unavailable):
+                    logger.exception("the heads of the log could not be read")
                 metrics.log_read_failures.inc()
                 if self.log_reachable:
                     logger.warning("the log cannot be read; deliveries wait for it")
@@ -283,37 +292,11 @@ class Hub:
                 self._heads[partition] = head
                 self._snapshot = None
 
-    # --- Fan-out ------------------------------------------------------------------------------
-
     def _deliver(self, records: Sequence[Record]) -> None:
         if not records:
             return
         self._snapshot = None
-        now = now_ms()
-        delivered = 0
         for record in records:
             if record.offset > self._heads[record.partition]:
                 self._heads[record.partition] = record.offset
-            subscribers = self.index.match(record.topic)
-            if not subscribers:
-                continue
-            if record.expires_at and record.expires_at <= now:
-                metrics.messages_expired.inc()
-                continue
-            frame = Encoded(self._encode(record))
-            for subscriber in subscribers:
-                subscriber.deliver(record.topic, frame)
-            delivered += len(subscribers)
-        if delivered:
-            metrics.messages_delivered.inc(delivered)
-
-    def _encode(self, record: Record) -> bytes:
-        return self._codec.encode_message(
-            message_id=record.id,
-            topic=record.topic,
-            payload=record.payload,
-            timestamp=record.published_at,
-            metadata=record.metadata or None,
-            seq=record.seq,
-            position=(record.partition, record.offset),
-        )
+        fan_out(self.index, records, now=now_ms())

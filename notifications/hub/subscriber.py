@@ -15,6 +15,7 @@ class Subscriber:
     """
 
     __slots__ = (
+        "_closed",
         "_held",
         "_held_size",
         "_holds",
@@ -36,6 +37,7 @@ class Subscriber:
         self._holds = 0
         self._held: list[tuple[str, Encoded]] = []
         self._held_size = 0
+        self._closed = False
 
     @property
     def held(self) -> bool:
@@ -44,6 +46,8 @@ class Subscriber:
 
     def deliver(self, topic: str, frame: Encoded) -> None:
         """Give the connection a message, or hold it back."""
+        if self._closed:
+            return
         if self._holds:
             self._hold_back(topic, frame)
         elif self.buffer.push(frame):
@@ -63,6 +67,11 @@ class Subscriber:
         held, self._held, self._held_size = self._held, [], 0
         for topic, frame in held:
             self.deliver(topic, frame)
+
+    def close(self) -> None:
+        """Take nothing any more, and let go of what is held back."""
+        self._closed = True
+        self._held, self._held_size = [], 0
 
     def _hold_back(self, topic: str, frame: Encoded) -> None:
         self._held_size += frame.size

@@ -64,6 +64,7 @@ class Session(models.Model):
         indexes = (
             models.Index(fields=("state", "since"), name="sessions_by_state"),
             models.Index(fields=("-since", "id"), name="sessions_by_since"),
+            models.Index(fields=("server", "ended_at"), name="sessions_ended_by_server"),
         )
 
     def __str__(self) -> str:

@@ -133,6 +133,19 @@ def record_changes(changes: Sequence[SessionChange]) -> None:
             )
 
 
+def ended_lately(server_id: str, *, now: datetime) -> dict[uuid.UUID, str]:
+    """Return the sessions of a server that ended within the last minute, and why.
+
+    Whoever ends a session tells its server over the bus. This is what the server finds when the
+    bus lost that.
+    """
+    return dict(
+        Session.objects.filter(
+            server_id=server_id, ended_at__gte=now - timedelta(minutes=1)
+        ).values_list("pk", "reason")
+    )
+
+
 def end_unresumed_sessions(*, now: datetime) -> int:
     """End the sessions whose clients did not come back in time; return how many."""
     return Session.objects.filter(

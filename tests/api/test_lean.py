@@ -51,7 +51,10 @@ async def ask_lean(path: str, body: bytes, headers: dict[str, str], *, app: Any 
         "type": "http",
         "method": "POST",
         "path": path,
-        "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+        "headers": [
+            (b"host", b"testserver"),
+            *((k.lower().encode(), v.encode()) for k, v in headers.items()),
+        ],
     }
     await LeanPublish(app)(scope, receive, send)
     answered = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
@@ -102,6 +105,7 @@ ROWS: list[tuple[str, str, Any, dict[str, str], int]] = [
     ("payload too large", SINGLE, ONE | {"payload": "x" * 50_000}, {}, 413),
     ("body too large", SINGLE, b"[" + b" " * SINGLE_BYTES, {}, 413),
     ("wrong key", SINGLE, ONE, {"Authorization": "Api-Key bw_0_nonsense"}, 401),
+    ("a key as a token", SINGLE, ONE, {"Authorization": "Bearer {key}"}, 401),
     ("wrong token", SINGLE, ONE, {"Authorization": "Bearer nonsense"}, 401),
     ("a batch", BATCH, {"messages": [ONE, ONE | {"topic": "b.b"}, {}, 7, ONE]}, {}, 200),
     ("an empty batch", BATCH, {"messages": []}, {}, 200),
@@ -126,6 +130,7 @@ async def test_both_ways_answer_alike(
 ) -> None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = {"Authorization": f"Api-Key {key}", "Content-Type": "application/json"} | headers
+    sent["Authorization"] = sent["Authorization"].replace("{key}", key)
     lean = await ask_lean(path, data, sent)
     view = await ask_view(path, data, sent)
     assert lean[0] == view[0] == status
@@ -163,7 +168,10 @@ async def test_a_revoked_key_is_refused_at_once_in_this_process(key: str) -> Non
             "type": "http",
             "method": "POST",
             "path": SINGLE,
-            "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+            "headers": [
+                (b"host", b"testserver"),
+                *((k.lower().encode(), v.encode()) for k, v in headers.items()),
+            ],
         }
         await lean(scope, receive, send)
         return statuses[0]
@@ -185,6 +193,14 @@ async def test_a_revoked_key_is_refused_at_once_in_this_process(key: str) -> Non
         (SINGLE, {"Authorization": "Bearer x", "Content-Type": "text/plain"}),
         (SINGLE, {"Authorization": "Bearer x", "Content-Type": "application/x-ndjson"}),
         (SINGLE, {"Authorization": "Basic x", "Content-Type": "application/json"}),
+        (
+            SINGLE,
+            {
+                "Host": "evil.example",
+                "Authorization": "Bearer x",
+                "Content-Type": "application/json",
+            },
+        ),
         ("/api/v1/topics", {"Authorization": "Bearer x", "Content-Type": "application/json"}),
     ],
 )

@@ -1,10 +1,12 @@
 """The promises of this stage, on real servers: complete, in order, across servers and crashes."""
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections import defaultdict
 
+import psycopg
 import pytest
 
 from tests.delivery.publishers import assert_gapless, collect, publish_many
@@ -172,6 +174,40 @@ async def test_a_client_is_taken_over_across_servers(cluster: Deployment) -> Non
             code, frames = await older.closed(timeout=2)
             assert (code, frames[-1]["type"]) == (4504, "disconnect")
             await until_state(cluster, "one tab", ("connected", ""))
+
+
+@pytest.mark.postgres
+@pytest.mark.redis
+async def test_a_session_that_ended_unheard_is_closed_all_the_same(cluster: Deployment) -> None:
+    """The bus lost the word; the server looks."""
+    key = make_key(cluster)
+    server = cluster.start()
+    async with session(server.socket_url, key, "ended") as client:
+        await until_state(cluster, "ended", ("connected", ""))
+        with psycopg.connect(cluster.env["DATABASE_URL"]) as database:
+            database.execute(
+                "UPDATE notifications_session SET ended_at = now(), state = 'disconnected', "
+                "reason = 'server_initiated'"
+            )
+        code, frames = await client.closed(timeout=5)
+        assert (code, frames[-1]["code"]) == (4503, 4503)
+
+
+async def test_a_subscription_that_exists_but_is_not_in_force_comes_into_force(
+    embedded: Deployment,
+) -> None:
+    """An earlier subscribe was given up and took effect all the same; the retry mends it."""
+    key = make_key(embedded)
+    server = embedded.start()
+    async with session(server.socket_url, key) as client:
+        held = await client.subscribe("shop.1.other")
+        with sqlite3.connect(embedded.env["DATABASE_URL"].removeprefix("sqlite:///")) as database:
+            database.execute("UPDATE notifications_subscription SET pattern = 'shop.1.a'")
+        refused = await client.request("subscribe", topic="shop.1.a")
+        assert refused["code"] == "ALREADY_SUBSCRIBED"
+        assert refused["data"]["subscriptionId"] == held["subscriptionId"]
+        await client.request("publish", topic="shop.1.a", payload="heard")
+        assert (await client.message())["payload"] == "heard"
 
 
 async def test_a_connection_ends_soon_after_its_token(embedded: Deployment) -> None:

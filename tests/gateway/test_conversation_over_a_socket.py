@@ -403,6 +403,11 @@ async def test_a_foreign_origin(server: Server) -> None:
     assert await refused(server, origin="http://evil.example") == 403
 
 
+async def test_an_origin_that_is_no_address(server: Server) -> None:
+    # Daphne's own library is the first to refuse it, as malformed.
+    assert await refused(server, origin="http://[") in (400, 403)
+
+
 async def test_another_path(server: Server, status: Any) -> None:
     assert await refused(server, "/other") == status(404)
 

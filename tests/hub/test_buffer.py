@@ -1,8 +1,9 @@
 """A connection's buffer and subscriber: order, bounds, holding back."""
 
+import asyncio
 from typing import Any
 
-from notifications.hub.buffer import Buffer
+from notifications.hub.buffer import Buffer, Flusher
 from notifications.hub.encoded import Encoded
 from notifications.hub.subscriber import Subscriber
 
@@ -70,6 +71,31 @@ def test_only_what_is_still_wanted_follows() -> None:
     watched.subscriber.deliver("refused", frame("2", 1))
     watched.subscriber.release(wanted=lambda topic: topic == "kept")
     assert watched.drain() == ["1"]
+
+
+def test_a_closed_subscriber_takes_nothing_and_lets_go() -> None:
+    watched = Watched(100)
+    watched.subscriber.hold()
+    watched.subscriber.deliver("t", frame("1", 1))
+    watched.subscriber.close()
+    watched.subscriber.release()
+    watched.subscriber.deliver("t", frame("2", 1))
+    assert watched.drain() == []
+
+
+def test_a_flush_that_fails_stops_no_other() -> None:
+    flushed: list[str] = []
+    loop = asyncio.new_event_loop()
+    flusher = Flusher(loop)
+
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    flusher.add(fail)
+    flusher.add(lambda: flushed.append("other"))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert flushed == ["other"]
 
 
 def test_two_holds_need_two_releases() -> None:

@@ -214,10 +214,47 @@ async def test_a_partition_that_nobody_needs_is_left_after_a_while(
         while hub._places:
             await asyncio.sleep(0.01)
     await publish(hub, "a.b")
+    again = Peer()
+    await subscribe(hub, again, "a.b")
+    await publish(hub, "a.b")
+    assert await again.until(1) == ["a.b#0"]
+    assert again.received[0]["seq"] == 2
+
+
+async def test_forgetting_a_connection_twice_takes_nothing_from_others(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that closes during a subscribe is forgotten by both."""
+    monkeypatch.setattr(hub_module, "LINGER", 0.0)
+    gone, stays = Peer(), Peer()
+    await subscribe(hub, gone, "a.b")
+    await subscribe(hub, stays, "a.b")
+    hub.forget(gone.subscriber)
+    gone.subscriber.patterns["a.b"] = "written when it was too late"
+    hub.forget(gone.subscriber)
+    await asyncio.sleep(0.1)  # some looks, any of which would leave a partition nobody needs
+    await publish(hub, "a.b")
+    assert await stays.until(1) == ["a.b#0"]
+    assert gone.take() == []
+
+
+async def test_a_head_that_another_look_found_first_is_not_delivered_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was told a cursor gets nothing at or before it."""
+    records = await publish(hub, "a.b", "a.b", "a.b")
+    partition = records[0].partition
+    async with asyncio.timeout(WAIT):
+        while hub._heads[partition] < 3:
+            await asyncio.sleep(0.01)
+    monkeypatch.setattr(hub_module, "read_heads", lambda: {partition: 1})  # slow, so old
+    peer = Peer()
     await subscribe(hub, peer, "a.b")
+    assert hub.cursor(peer.subscriber).offsets[str(partition)] == 3
+    monkeypatch.setattr(hub_module, "read_heads", read_heads)
     await publish(hub, "a.b")
     assert await peer.until(1) == ["a.b#0"]
-    assert peer.received[0]["seq"] == 2
+    assert peer.received[0]["seq"] == 4
 
 
 async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(

@@ -25,6 +25,7 @@ from notifications.services.sessions import (
     SessionChange,
     digest_of,
     end_unresumed_sessions,
+    ended_lately,
     open_session,
     record_changes,
 )
@@ -164,6 +165,15 @@ def test_sessions_end_when_nobody_comes_back(alice: Principal, server: str, sett
     row = Session.objects.get()
     assert (row.state, row.reason) == ("disconnected", "expired")
     assert row.ended_at is not None
+
+
+def test_what_ended_lately_is_found_by_its_server(alice: Principal, server: str) -> None:
+    first, other = open_(alice, server), open_(alice, server, "other")
+    assert ended_lately(server, now=LATER) == {}
+    open_(alice, server)
+    assert ended_lately(server, now=NOW) == {first.handle: "taken_over"}
+    assert other.handle not in ended_lately(server, now=NOW)
+    assert ended_lately(server, now=NOW + timedelta(minutes=2)) == {}
 
 
 # --- Subscriptions ------------------------------------------------------------------------------
