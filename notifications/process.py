@@ -8,12 +8,15 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.utils import timezone
 
+from accounts.principal import Principal
+from accounts.revocations import revoked_between
 from notifications import metrics
 from notifications.conf import conf
 from notifications.database import in_background, in_database
@@ -48,7 +51,11 @@ CHANGES_PAUSE = 0.2
 """Seconds in which session changes gather for one transaction."""
 
 ENDED_INTERVAL = 1.5
-"""Seconds between two looks for sessions that were ended elsewhere, whatever the bus said."""
+"""Seconds between two looks for sessions that were ended, and credentials that were revoked,
+elsewhere, whatever the bus said."""
+
+REVOCATION_WINDOW = timedelta(minutes=1)
+"""How far back revocations are looked for; older ones keep a client from authenticating at all."""
 
 SCAN_INTERVAL = 5.0
 """Seconds between two looks for silent connections."""
@@ -60,12 +67,16 @@ class LiveConnection(Protocol):
     """What the process needs of a connection."""
 
     handle: uuid.UUID | None
+    principal: Principal | None
 
     def check_deadlines(self, now: float) -> None:
         """Close when the peer has been silent for too long or its token has expired."""
 
     def disconnect(self, code: int, reason: str) -> None:
         """Close from the server's side."""
+
+    def revoke(self) -> None:
+        """Close because what the connection authenticated with was revoked; end its session."""
 
     def describe(self) -> SessionChange | None:
         """Return the state of the session as it is now, or None without one."""
@@ -113,6 +124,7 @@ class Process:
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
             self._every(SCAN_INTERVAL, self._scan, name="heartbeats"),
             self._every(ENDED_INTERVAL, self._close_ended, name="ended-sessions"),
+            self._every(ENDED_INTERVAL, self._close_revoked, name="revocations"),
         ]
         if conf().embedded_sweeps:
             self._tasks.append(self._every(conf().sweep_interval, self._sweep, name="sweeps"))
@@ -213,6 +225,19 @@ class Process:
                 connection.disconnect(CloseCode.TAKEN_OVER, "The client connected anew.")
             else:
                 connection.disconnect(CloseCode.DISCONNECTED, "An operator ended the session.")
+
+    async def _close_revoked(self) -> None:
+        if not self.by_handle:
+            return
+        # The window overlaps the last look many times over: clocks of hosts differ.
+        now = timezone.now()
+        revoked = await in_database(revoked_between, now - REVOCATION_WINDOW, now)
+        for connection in list(self.by_handle.values()):
+            principal = connection.principal
+            if principal is not None and (
+                principal.family in revoked.families or principal.id in revoked.principals
+            ):
+                connection.revoke()
 
     async def _refresh_policies(self) -> None:
         await in_database(policies.refresh)

@@ -97,6 +97,7 @@ class Connection:
         self._last_words: list[Encoded] = []
         self._close_timeout = CLOSE_TIMEOUT
         self._told_expiry = False
+        self._ended = False
         self._auth_deadline = self._loop.call_later(conf().auth_timeout, self._auth_too_late)
         self._state = State.CONNECTING
         self._reason = ""
@@ -153,6 +154,11 @@ class Connection:
     def disconnect(self, code: int, reason: str) -> None:
         """Close from the server's side, with the frame and code that the protocol asks for."""
         self.act(self.conversation.disconnect(code, reason))
+
+    def revoke(self) -> None:
+        """Close because what this connection authenticated with was revoked; end its session."""
+        self._ended = True
+        self.disconnect(CloseCode.DISCONNECTED, "Access was revoked.")
 
     def _close(self, close: Close) -> None:
         if self._closing is not None:
@@ -256,6 +262,7 @@ class Connection:
             reason=self._reason,
             since=self._since,
             messages_sent=self.subscriber.delivered,
+            ended=self._ended,
         )
 
     def _now_in(self, state: State, reason: str) -> None:

@@ -193,6 +193,37 @@ async def test_a_session_that_ended_unheard_is_closed_all_the_same(cluster: Depl
         assert (code, frames[-1]["code"]) == (4503, 4503)
 
 
+async def test_revoked_credentials_close_their_sockets(deployment: Deployment) -> None:
+    """A key by an operator's command, a login by its owner; nobody else is touched."""
+    kept = make_key(deployment)
+    doomed = deployment.manage("create_api_key", "doomed", "--grant-subscribe=**").strip()
+    deployment.manage("create_user", "ada", "--password=correct horse")
+    server = deployment.start()
+    login = {"username": "ada", "password": "correct horse"}
+    tokens = (await asyncio.to_thread(server.request, "POST", "/api/v1/auth/token", login)).body
+    async with (
+        session(server.socket_url, kept, "kept") as stays,
+        session(server.socket_url, doomed, "by key") as by_key,
+        session(server.socket_url, tokens["access"], "by token") as by_token,
+    ):
+        revoked = await asyncio.to_thread(
+            server.request, "POST", "/api/v1/auth/revoke", {"refresh": tokens["refresh"]}
+        )
+        assert revoked.status == 204
+        assert (await by_token.closed(timeout=5))[0] == 4503
+        await asyncio.to_thread(
+            deployment.manage,
+            "shell",
+            "-c",
+            "from accounts.models import ApiKey; from accounts.services import revoke_api_key; "
+            "revoke_api_key(ApiKey.objects.get(name='doomed'))",
+        )
+        code, frames = await by_key.closed(timeout=5)
+        assert (code, frames[-1]["type"], frames[-1]["reconnect"]) == (4503, "disconnect", False)
+        await until_state(deployment, "by key", ("disconnected", "server_initiated"))
+        assert (await stays.request("verify", subscriptionIds=[]))["type"] == "verified"
+
+
 async def test_a_subscription_that_exists_but_is_not_in_force_comes_into_force(
     embedded: Deployment,
 ) -> None:
