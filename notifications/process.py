@@ -6,7 +6,6 @@ request; under those that don't (Daphne), the first connection does.
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
@@ -36,19 +35,13 @@ from notifications.services.servers import (
     register_server,
     stop_server,
 )
-from notifications.services.sessions import SessionChange, ended_lately, record_changes
+from notifications.services.session_changes import SessionChanges
+from notifications.services.sessions import SessionChange, ended_lately
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.writer import relay_by_own_loop, relay_through
 
-CHANGES_BOUND = 50_000
-"""Session changes that may wait to be written; over it the newest is dropped and counted, and the
-next beat that finds the database again writes the states of all live sessions."""
-
 STOP_TIMEOUT = 5.0
 """Seconds in which a stopping server may write what is still to be written."""
-
-CHANGES_PAUSE = 0.2
-"""Seconds in which session changes gather for one transaction."""
 
 ENDED_INTERVAL = 1.5
 """Seconds between two looks for sessions that were ended, and credentials that were revoked,
@@ -93,10 +86,7 @@ class Process:
         self.hub: Hub
         self._loop = asyncio.get_running_loop()
         self.flusher = Flusher(self._loop)
-        self._changes: deque[SessionChange] = deque()
-        self._changed = asyncio.Event()
-        self._changes_lost = False
-        self._changes_writer: asyncio.Task[None] | None = None
+        self._changes = SessionChanges()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -116,9 +106,7 @@ class Process:
         await in_database(register_server, self.server_id, now=timezone.now())
         await self.hub.start()
         relay_through(self._relay)
-        self._changes_writer = asyncio.create_task(
-            self._write_changes_for_ever(), name="session-changes"
-        )
+        self._changes.start()
         self._tasks = [
             self._every(BEAT_INTERVAL, self._beat, name="beat"),
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
@@ -138,10 +126,7 @@ class Process:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.hub.stop()
-        if self._changes_writer is not None:
-            # Not cancelled: a batch that is being written must not land after stop_server.
-            self._changed.set()
-            await asyncio.wait([self._changes_writer], timeout=STOP_TIMEOUT)
+        await self._changes.finish(within=STOP_TIMEOUT)
         try:
             await in_database(stop_server, self.server_id, now=timezone.now())
         except Unavailable:
@@ -151,12 +136,7 @@ class Process:
 
     def note(self, change: SessionChange) -> None:
         """Have a session's new state written soon."""
-        if len(self._changes) >= CHANGES_BOUND:
-            metrics.session_writes_dropped.inc()
-            self._changes_lost = True
-            return
-        self._changes.append(change)
-        self._changed.set()
+        self._changes.note(change)
 
     async def take_over(self, handle: uuid.UUID) -> None:
         """Close the socket of a session that a newer one replaced, wherever it is."""
@@ -205,8 +185,8 @@ class Process:
 
     async def _beat(self) -> None:
         believed = await in_database(beat, self.server_id, now=timezone.now())
-        if not believed or self._changes_lost:
-            self._changes_lost = False
+        if not believed or self._changes.lost:
+            self._changes.lost = False
             logger.warning("writing the states of all live sessions anew", believed=believed)
             for connection in self.connections:
                 if (change := connection.describe()) is not None:
@@ -253,29 +233,6 @@ class Process:
     async def _sweep(self) -> None:
         for name in SWEEPS:
             await in_background(run_sweep, name, now=timezone.now())
-
-    async def _write_changes_for_ever(self) -> None:
-        while not (self.draining and not self._changes):
-            await self._changed.wait()
-            if not self.draining:
-                await asyncio.sleep(CHANGES_PAUSE)
-            try:
-                await self._write_changes()
-            except Exception as error:
-                if not isinstance(error, Unavailable):
-                    logger.exception("session changes could not be written")
-                await asyncio.sleep(1.0)
-                self._changed.set()
-
-    async def _write_changes(self) -> None:
-        self._changed.clear()
-        while self._changes:
-            batch = [self._changes.popleft() for _ in range(min(len(self._changes), 500))]
-            try:
-                await in_database(record_changes, batch)
-            except Exception:
-                self._changes.extendleft(reversed(batch))
-                raise
 
 
 _processes: dict[asyncio.AbstractEventLoop, asyncio.Task[Process]] = {}
