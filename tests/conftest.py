@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from notifications.services.writer import writer
+from notifications.services.writer import close_writer
 from tests.backends import POSTGRES, postgres_answers, redis_answers
 from tests.deployment import Deployment
 
@@ -67,7 +67,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     of ours can reach; PostgreSQL is asked to end those.
     """
     yield
-    writer().close(5)
+    close_writer()
     if settings.DATABASES["default"]["ENGINE"].endswith("postgresql"):
         with psycopg.connect(POSTGRES, autocommit=True) as server:
             server.execute(

@@ -38,11 +38,22 @@ def writer() -> GroupCommit:
     return _writer_of(os.getpid())
 
 
+def close_writer(timeout: float = EXIT_TIMEOUT) -> None:
+    """Append and relay what was handed in, then let go of what that took."""
+    writer().close(timeout)
+    _own_loop_relay_of(os.getpid()).close()
+
+
 @lru_cache(maxsize=1)
 def _writer_of(pid: int) -> GroupCommit:
-    commit = GroupCommit(_OwnLoopRelay())
-    atexit.register(commit.close, EXIT_TIMEOUT)
+    commit = GroupCommit(_own_loop_relay_of(pid))
+    atexit.register(close_writer)
     return commit
+
+
+@lru_cache(maxsize=1)
+def _own_loop_relay_of(pid: int) -> "_OwnLoopRelay":
+    return _OwnLoopRelay()
 
 
 def relay_through(relay: Relay) -> None:
@@ -52,7 +63,7 @@ def relay_through(relay: Relay) -> None:
 
 def relay_by_own_loop() -> None:
     """Go back to relaying with an event loop of the writer's own."""
-    writer().relay = _OwnLoopRelay()
+    writer().relay = _own_loop_relay_of(os.getpid())
 
 
 class _OwnLoopRelay:
@@ -79,6 +90,12 @@ class _OwnLoopRelay:
                 "the channel layer fails; servers will read the log instead",
                 error=f"{type(error).__name__}: {error}",
             )
+
+    def close(self) -> None:
+        """Close the event loop and, with it, the layer's connections; it may be used again."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
 
     async def _send(self, layer: InMemoryChannelLayer, records: Sequence[Record]) -> None:
         async with asyncio.timeout(RELAY_TIMEOUT):
