@@ -2,7 +2,7 @@
 
 The rules are in protocol/conversation.py and the work in gateway/requests.py and services/. Here
 are the two directions of one socket: inbound messages are handled one at a time, outbound frames
-wait in one bounded buffer that a writer task empties.
+wait in one bounded buffer that gateway/outbound.py empties.
 """
 
 import asyncio

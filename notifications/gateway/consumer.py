@@ -35,6 +35,7 @@ class NotificationConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has
         """Serve one socket until it is closed."""
         self.scope = scope
         self.base_send = send
+        event: dict[str, Any] = {"type": ""}  # what came last; nothing, if cancelled before
         try:
             while True:
                 event = await receive()

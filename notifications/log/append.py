@@ -60,7 +60,9 @@ def append(
         for index, first in repeats:
             outcomes[index] = _same_key(publications[index], publications[first], outcomes[first])
         before_commit()
-    return [outcome for outcome in outcomes if outcome is not None], records
+    settled = [outcome for outcome in outcomes if outcome is not None]
+    assert len(settled) == len(publications), "an outcome is missing, so others would be shifted"
+    return settled, records
 
 
 def _settle_outbox(

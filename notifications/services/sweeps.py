@@ -30,6 +30,9 @@ OUTBOX_GRACE = timedelta(seconds=2)
 OUTBOX_BACKOFF = (2, 300)
 """Seconds until a row that failed is tried again: the first doubles up to the second."""
 
+FORGET_BATCH = 2_000
+"""Rows that one statement of a sweep deletes."""
+
 KEY_WINDOW = timedelta(hours=24)
 """How long a retry with the same idempotency key gets the first answer."""
 
@@ -71,8 +74,12 @@ def _carry(publications: list[Publication]) -> int:
 
 def sweep_idempotency_keys(*, now: datetime) -> int:
     """Forget the idempotency keys that are older than their window."""
-    deleted, _ = IdempotencyKey.objects.filter(published_at__lt=now - KEY_WINDOW).delete()
-    return deleted
+    old = IdempotencyKey.objects.filter(published_at__lt=now - KEY_WINDOW)
+    forgotten = 0
+    # In steps: one statement for a day's keys would run into its timeout, and never get anywhere.
+    while pks := list(old.values_list("pk", flat=True)[:FORGET_BATCH]):
+        forgotten += IdempotencyKey.objects.filter(pk__in=pks).delete()[0]
+    return forgotten
 
 
 def sweep_dead_servers(*, now: datetime) -> int:
