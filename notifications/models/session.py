@@ -64,7 +64,8 @@ class Session(models.Model):
         indexes = (
             models.Index(fields=("state", "since"), name="sessions_by_state"),
             models.Index(fields=("-since", "id"), name="sessions_by_since"),
-            models.Index(fields=("server", "ended_at"), name="sessions_ended_by_server"),
+            models.Index(fields=("ended_at", "server"), name="sessions_by_end"),
+            models.Index(fields=("principal", "client_id"), name="sessions_by_client"),
         )
 
     def __str__(self) -> str:

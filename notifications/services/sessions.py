@@ -15,6 +15,9 @@ from notifications.models import Session, Subscription
 
 State = Session.State
 
+FORGET_BATCH = 200
+"""Sessions that one transaction forgets."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientDescription:
@@ -144,6 +147,26 @@ def ended_lately(server_id: str, *, now: datetime) -> dict[uuid.UUID, str]:
             server_id=server_id, ended_at__gte=now - timedelta(minutes=1)
         ).values_list("pk", "reason")
     )
+
+
+def forget_ended_sessions(*, now: datetime) -> int:
+    """Delete the sessions that ended as long ago as one can be resumed; return how many.
+
+    With the last session of a client go its subscriptions: a browser tab that was closed never
+    comes back under its client id, and what it had subscribed to must not be kept for ever.
+    """
+    old = Session.objects.filter(ended_at__lt=now - timedelta(seconds=conf().session))
+    forgotten = 0
+    # In steps: one statement for all could run into its timeout, and never get anywhere.
+    while batch := list(old.order_by("ended_at")[:FORGET_BATCH]):
+        with transaction.atomic():
+            forgotten += Session.objects.filter(pk__in=[row.pk for row in batch]).delete()[0]
+            clients = {(row.principal, row.client_id) for row in batch}
+            for principal, client_id in clients:
+                of_client = {"principal": principal, "client_id": client_id}
+                if not Session.objects.filter(**of_client).exists():
+                    Subscription.objects.filter(**of_client).delete()
+    return forgotten
 
 
 def end_unresumed_sessions(*, now: datetime) -> int:

@@ -18,7 +18,7 @@ from notifications.log.records import Publication
 from notifications.models import IdempotencyKey, PendingPublication
 from notifications.services.publishing import publication_of_row
 from notifications.services.servers import clear_dead_servers
-from notifications.services.sessions import end_unresumed_sessions
+from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions
 from notifications.services.writer import writer
 
 OUTBOX_BATCH = 500
@@ -88,8 +88,8 @@ def sweep_dead_servers(*, now: datetime) -> int:
 
 
 def sweep_unresumed_sessions(*, now: datetime) -> int:
-    """End the sessions whose clients did not come back in time."""
-    return end_unresumed_sessions(now=now)
+    """End the sessions whose clients did not come back in time, and forget those long ended."""
+    return end_unresumed_sessions(now=now) + forget_ended_sessions(now=now)
 
 
 def sweep_token_families(*, now: datetime) -> int:

@@ -26,6 +26,7 @@ from notifications.services.sessions import (
     digest_of,
     end_unresumed_sessions,
     ended_lately,
+    forget_ended_sessions,
     open_session,
     record_changes,
 )
@@ -174,6 +175,23 @@ def test_what_ended_lately_is_found_by_its_server(alice: Principal, server: str)
     assert ended_lately(server, now=NOW) == {first.handle: "taken_over"}
     assert other.handle not in ended_lately(server, now=NOW)
     assert ended_lately(server, now=NOW + timedelta(minutes=2)) == {}
+
+
+def test_long_ended_sessions_are_forgotten_with_what_nobody_wants_any_more(
+    alice: Principal, server: str, settings: Any
+) -> None:
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "SESSION": 100}
+    for client_id in ("comes back", "never does"):
+        add(alice, "a.b", client_id)
+        open_(alice, server, client_id)
+    Session.objects.update(ended_at=NOW, state="disconnected")
+    add(alice, "a.c", "comes back")
+    again = open_(alice, server, "comes back")
+    assert forget_ended_sessions(now=NOW + timedelta(seconds=99)) == 0
+    assert forget_ended_sessions(now=NOW + timedelta(seconds=101)) == 2
+    assert Session.objects.get().pk == again.handle
+    kept = Subscription.objects.values_list("client_id", "pattern")
+    assert set(kept) == {("comes back", "a.b"), ("comes back", "a.c")}
 
 
 # --- Subscriptions ------------------------------------------------------------------------------
