@@ -53,8 +53,8 @@ bench: .venv/installed-dev ## Measure against plain Channels and DRF; prints one
 	.venv/bin/python -m bench.publish
 
 lock: .venv/installed-dev ## Pin the dependencies of pyproject.toml, with hashes
-	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.txt
-	.venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements-dev.txt
+	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -q -o requirements.txt
+	.venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -q -o requirements-dev.txt
 
 clean: ## Remove what can be made again (not the database)
 	rm -rf .venv $(BROWSER)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
