@@ -116,6 +116,7 @@ def test_a_sweep_that_runs_elsewhere_is_left_to_it() -> None:
         partition=0,
         offset=1,
         published_at=timezone.now() - timedelta(days=2),
+        expires_at=timezone.now() - timedelta(days=1),
     )
     with held_elsewhere("idempotency_keys"):
         tasks.sweep_idempotency_keys.delay()

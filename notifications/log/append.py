@@ -207,6 +207,7 @@ def _insert(
                     partition=record.partition,
                     offset=offset,
                     published_at=to_datetime(published_at),
+                    expires_at=to_datetime(published_at + publication.key_window * 1000),
                 )
             )
     Message.objects.bulk_create(messages)

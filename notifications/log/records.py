@@ -15,6 +15,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     payload, metadata: compact JSON as UTF-8 (metadata empty when there is none).
     expires_at: milliseconds since 1970, or 0.
     digest: SHA-256 of the body as a JSON value; needed with an idempotency key.
+    key_window: seconds for which a retry with the key is answered as this publication is.
     outbox_id: the outbox row that this publication carries on; appending deletes it.
     """
 
@@ -27,6 +28,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     publisher: str = "system"
     idempotency_key: str | None = None
     digest: bytes = b""
+    key_window: int = 86_400
     outbox_id: int | None = None
 
 

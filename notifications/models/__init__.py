@@ -1,5 +1,6 @@
 """What is persisted. Integrity lives in the constraints; behaviour lives in services."""
 
+from notifications.models.delivery import Delivery, Redelivery
 from notifications.models.idempotency import IdempotencyKey
 from notifications.models.log import Log, Partition
 from notifications.models.message import Message
@@ -11,11 +12,13 @@ from notifications.models.subscription import Subscription
 from notifications.models.topic import Topic
 
 __all__ = [
+    "Delivery",
     "IdempotencyKey",
     "Log",
     "Message",
     "Partition",
     "PendingPublication",
+    "Redelivery",
     "Server",
     "Session",
     "Subscription",

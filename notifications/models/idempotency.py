@@ -7,7 +7,7 @@ class IdempotencyKey(models.Model):
     """The first answer given for (publisher, key), kept so that a retry gets the same one.
 
     It stands apart from the message because it must outlive it: messages expire and are purged
-    by their topic's policy, keys are kept for their own window.
+    by their topic's policy, keys are kept for their own window, until `expires_at`.
     """
 
     publisher = models.CharField(max_length=64)
@@ -18,7 +18,8 @@ class IdempotencyKey(models.Model):
     seq = models.BigIntegerField()
     partition = models.PositiveSmallIntegerField()
     offset = models.BigIntegerField()
-    published_at = models.DateTimeField(db_index=True)
+    published_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
 
     class Meta:
         constraints = (

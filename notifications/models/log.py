@@ -8,12 +8,15 @@ class Log(models.Model):
 
     Its number of partitions is fixed for its life, because the partition of a topic follows from
     it; its epoch changes when offsets stop meaning what they meant (a reset, a restored backup).
+    swept_before: messages published before it were purged, unless a policy keeps them longer;
+    retention goes on from there.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     epoch = models.CharField(max_length=32)
     partition_count = models.PositiveSmallIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
+    swept_before = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name_plural = "log"
@@ -33,12 +36,14 @@ class Partition(models.Model):
 
     head: the offset of the newest message, 0 when there was none. Whoever appends locks this row
     until the commit, so commit order is offset order.
-    floor: everything at or below it may have been purged.
+    floor: the highest floor of its topics: who has come so far has missed nothing by purging.
+    tracked: acknowledged delivery has been set up for the messages up to here.
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     head = models.BigIntegerField(default=0)
     floor = models.BigIntegerField(default=0)
+    tracked = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
         ordering = ("id",)

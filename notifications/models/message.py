@@ -37,6 +37,15 @@ class Message(models.Model):
                 condition=models.Q(offset__gte=1, seq__gte=1), name="numbers_start_at_1"
             ),
         )
+        indexes = (
+            # What a client of few topics missed, without reading its whole partition.
+            models.Index(fields=("topic", "offset"), name="messages_by_topic_and_offset"),
+            models.Index(
+                fields=("expires_at",),
+                condition=models.Q(expires_at__isnull=False),
+                name="messages_by_expiry",
+            ),
+        )
 
     def __str__(self) -> str:
         return str(self.pk)

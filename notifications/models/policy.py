@@ -1,26 +1,70 @@
 """Topic policies: how the topics under a pattern are treated."""
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from notifications.errors import BadTopic
 from notifications.topics.grammar import parse_pattern
 
+MIN_IDEMPOTENCY = 86_400
+"""Seconds for which a retry is answered as the first was, at least; the contract's 24 hours."""
+
+
+def _number(name: str, *, least: int = 1, most: int | None = None) -> Any:
+    """Make a field that holds a whole number, or null where the general rule applies."""
+    validators: list[Any] = [MinValueValidator(least)]
+    if most is not None:
+        validators.append(MaxValueValidator(most))
+    return models.PositiveBigIntegerField(name, null=True, blank=True, validators=validators)
+
 
 class TopicPolicy(models.Model):
     """Rules for the topics that a pattern matches; of several patterns the most specific wins.
 
-    ttl: seconds after which a message is not delivered any more, null for no limit.
-    payload_bytes: largest payload as compact JSON, null for the general limit.
+    It wins as a whole: what it leaves null is the general rule, not the next policy's. Times are
+    seconds, batch_delay is milliseconds.
+
+    ephemeral: messages are relayed to whoever is there and not kept.
+    ttl: how long a message is delivered for. retention, retention_count, retention_bytes: what is
+    kept of each topic: messages younger than, the newest so many, the newest so many bytes.
+    idempotency: how long a retry with the same key is answered as the first was.
+    payload_bytes: largest payload. replay_messages: most messages of these topics in one replay.
+    batch_size, batch_delay: how live messages are gathered.
+    acknowledged: messages are delivered again until they are acknowledged: each ack_timeout (longer
+    with each attempt), ack_attempts times; then they are marked undelivered.
+    swept_before: retention has been applied to what was published before.
     """
 
     pattern = models.CharField(max_length=255, unique=True)
-    ttl = models.PositiveIntegerField("TTL (seconds)", null=True, blank=True)
-    payload_bytes = models.PositiveIntegerField(null=True, blank=True)
+    ephemeral = models.BooleanField(default=False)
+    ttl = _number("TTL (seconds)")
+    retention = _number("retention (seconds)")
+    retention_count = _number("retention (messages of a topic)")
+    retention_bytes = _number("retention (payload bytes of a topic)")
+    idempotency = _number("idempotency window (seconds)", least=MIN_IDEMPOTENCY)
+    payload_bytes = _number("largest payload (bytes)")
+    replay_messages = _number("replay cap (messages)")
+    batch_size = _number("batch size (messages)", most=100)
+    batch_delay = _number("batch delay (milliseconds)", least=0, most=10_000)
+    acknowledged = models.BooleanField("acknowledged delivery", default=False)
+    ack_timeout = _number("acknowledge within (seconds)")
+    ack_attempts = _number("delivery attempts")
+    swept_before = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ("pattern",)
         verbose_name_plural = "topic policies"
+        constraints = (
+            models.CheckConstraint(
+                condition=~models.Q(ephemeral=True, acknowledged=True),
+                name="what_is_not_kept_cannot_be_delivered_again",
+                violation_error_message="Ephemeral messages are not kept, so they cannot be "
+                "delivered again; switch off one of the two.",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.pattern

@@ -13,6 +13,11 @@ class Session(models.Model):
 
     The primary key is a public handle that resumes nothing; the secret that does is kept as a
     digest. (principal, client_id) has one session that has not ended.
+
+    connects: how many sockets it has had; tells the present one from those before it.
+    taken_from, taken_at: the server whose open socket a newer one replaced last, and when.
+    acked: the cursor (`epoch`, `offsets`) up to which the client says it has processed messages;
+    empty until its first `ack`.
     """
 
     class State(models.TextChoices):
@@ -51,6 +56,10 @@ class Session(models.Model):
     capabilities = models.JSONField(default=list, blank=True)
     attempt = models.PositiveIntegerField(default=0)
     last_disconnect_reason = models.CharField(max_length=64, blank=True, default="")
+    taken_from = models.CharField(max_length=64, blank=True, default="")
+    taken_at = models.DateTimeField(null=True, blank=True)
+    acked = models.JSONField(default=dict, blank=True)
+    acked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-since",)
@@ -66,6 +75,7 @@ class Session(models.Model):
             models.Index(fields=("-since", "id"), name="sessions_by_since"),
             models.Index(fields=("ended_at", "server"), name="sessions_by_end"),
             models.Index(fields=("principal", "client_id"), name="sessions_by_client"),
+            models.Index(fields=("taken_from", "taken_at"), name="sessions_by_takeover"),
         )
 
     def __str__(self) -> str:

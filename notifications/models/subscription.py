@@ -10,7 +10,8 @@ class Subscription(models.Model):
     """A topic or pattern that a client of a principal subscribed to; outlives its sockets.
 
     begin: offsets by partition (keys are decimal strings) where it begins: what was published
-    at or before them is not its business.
+    at or before them is not its business. They count in `epoch`, the life of the log in which it
+    was made; in a later one it has been there from the beginning.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -26,6 +27,7 @@ class Subscription(models.Model):
     pattern = models.CharField(max_length=255)
     options = models.JSONField(default=dict, blank=True)
     begin = models.JSONField(default=dict, blank=True)
+    epoch = models.CharField(max_length=32, blank=True, default="")
     created_at = models.DateTimeField()
 
     class Meta:

@@ -7,8 +7,8 @@ from itertools import islice
 
 from django.db.models import Count
 
+from notifications.log.patterns import patterns_matching, topics_matching
 from notifications.models import Topic
-from notifications.selectors.patterns import patterns_matching, topics_matching
 from notifications.selectors.subscriptions import connected_subscriptions
 
 PAGE = 100

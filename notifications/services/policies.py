@@ -1,6 +1,7 @@
 """Which policy applies to a topic. Policies are few; each process keeps them for a moment."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from notifications.models import TopicPolicy
@@ -10,15 +11,32 @@ from notifications.topics.matching import matches
 KEPT_SECONDS = 2.0
 """How long a process goes on with the policies that it has read."""
 
+REMEMBERED = 10_000
+"""Topics whose policy is remembered between two readings; more are looked up anew."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The rules for a topic; None where none is set. ttl in seconds."""
+    """The rules for a topic; None where none is set. The fields are those of TopicPolicy."""
 
     pattern: str | None = None
+    ephemeral: bool = False
     ttl: int | None = None
+    retention: int | None = None
+    retention_count: int | None = None
+    retention_bytes: int | None = None
+    idempotency: int | None = None
     payload_bytes: int | None = None
+    replay_messages: int | None = None
+    batch_size: int | None = None
+    batch_delay: int | None = None
+    acknowledged: bool = False
+    ack_timeout: int | None = None
+    ack_attempts: int | None = None
 
+
+FIELDS = tuple(Policy.__dataclass_fields__)
+"""The columns that are read, in the order of the record's fields."""
 
 NO_POLICY = Policy()
 
@@ -28,18 +46,35 @@ class Policies:
 
     def __init__(self) -> None:
         self._policies: list[Policy] = []
+        self._known: dict[str, Policy] = {}
         self._read_at = float("-inf")
 
     def refresh(self, *, max_age: float = KEPT_SECONDS) -> None:
         """Read the policies unless they were read within `max_age` seconds; blocking."""
         now = time.monotonic()
         if now - self._read_at >= max_age:
-            rows = TopicPolicy.objects.values_list("pattern", "ttl", "payload_bytes")
-            self._policies = sorted((Policy(*row) for row in rows), key=_breadth)
+            rows = TopicPolicy.objects.values(*FIELDS)
+            self._policies = sorted((Policy(**row) for row in rows), key=_breadth)
+            self._known = {}
             self._read_at = now
 
     def of(self, topic: str) -> Policy:
         """Return the policy of a topic as far as it is known; never blocks."""
+        if not self._policies:
+            return NO_POLICY
+        known = self._known
+        policy = known.get(topic)
+        if policy is None:
+            policy = self._find(topic)
+            if len(known) < REMEMBERED:
+                known[topic] = policy
+        return policy
+
+    def __iter__(self) -> Iterator[Policy]:
+        """Iterate over all policies, the most specific first."""
+        return iter(self._policies)
+
+    def _find(self, topic: str) -> Policy:
         for policy in self._policies:
             if policy.pattern is not None and matches(policy.pattern, topic):
                 return policy

@@ -33,9 +33,6 @@ OUTBOX_BACKOFF = (2, 300)
 FORGET_BATCH = 2_000
 """Rows that one statement of a sweep deletes."""
 
-KEY_WINDOW = timedelta(hours=24)
-"""How long a retry with the same idempotency key gets the first answer."""
-
 logger = structlog.get_logger(__name__)
 
 
@@ -74,7 +71,7 @@ def _carry(publications: list[Publication]) -> int:
 
 def sweep_idempotency_keys(*, now: datetime) -> int:
     """Forget the idempotency keys that are older than their window."""
-    old = IdempotencyKey.objects.filter(published_at__lt=now - KEY_WINDOW)
+    old = IdempotencyKey.objects.filter(expires_at__lt=now)
     forgotten = 0
     # In steps: one statement for a day's keys would run into its timeout, and never get anywhere.
     while pks := list(old.values_list("pk", flat=True)[:FORGET_BATCH]):

@@ -107,6 +107,7 @@ def key(text: str = HOSTILE) -> IdempotencyKey:
         partition=0,
         offset=1,
         published_at=timezone.now(),
+        expires_at=timezone.now() + timedelta(days=1),
     )
 
 

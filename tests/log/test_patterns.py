@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from notifications.log.patterns import expression, patterns_matching, topics_matching
 from notifications.models import Topic
-from notifications.selectors.patterns import expression, patterns_matching, topics_matching
 from notifications.topics.matching import matches
 from tests.selectors import rows
 from tests.topics.alphabet import PATTERNS, TOPICS
