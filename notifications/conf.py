@@ -24,6 +24,8 @@ class Conf:
     """Bytes that may wait for one connection; more close it with 4409."""
     replay_max_messages: int = 10_000
     """Most messages that one replay may bring."""
+    replay_cache_bytes: int = 67_108_864
+    """Memory for recent messages of a process, so that many who come back read the log once."""
     rate_limits: bool = True
     """Whether rates and counts per user and address are enforced."""
     max_connections: int = 10_000

@@ -28,6 +28,15 @@ holes_filled = Counter(
     "bellwether_holes_filled", "Messages read from the log because no hint brought them in time."
 )
 log_reads = Counter("bellwether_log_reads", "Reads of the log by the hub.")
+replay_reads = Counter(
+    "bellwether_replay_reads", "Reads of the log for clients that caught up; shared where possible."
+)
+replay_cache_bytes = Gauge(
+    "bellwether_replay_cache_bytes", "Estimated size of the messages kept for replays."
+)
+replays = Counter("bellwether_replays", "Replays that ended, by how.", labelnames=("outcome",))
+messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as part of replays.")
+gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")
 
 connections = Gauge("bellwether_connections", "Open connections, authenticated or not.")

@@ -36,7 +36,7 @@ from notifications.services.servers import (
     stop_server,
 )
 from notifications.services.session_changes import SessionChanges
-from notifications.services.sessions import SessionChange, ended_lately
+from notifications.services.sessions import SessionChange, ended_lately, taken_lately
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.writer import relay_by_own_loop, relay_through
 
@@ -50,6 +50,9 @@ elsewhere, whatever the bus said."""
 REVOCATION_WINDOW = timedelta(minutes=1)
 """How far back revocations are looked for; older ones keep a client from authenticating at all."""
 
+TAKEN_OVER = "The client connected anew."
+"""What the older socket of a client is told."""
+
 SCAN_INTERVAL = 5.0
 """Seconds between two looks for silent connections."""
 
@@ -60,6 +63,7 @@ class LiveConnection(Protocol):
     """What the process needs of a connection."""
 
     handle: uuid.UUID | None
+    connects: int
     principal: Principal | None
 
     def check_deadlines(self, now: float) -> None:
@@ -67,6 +71,9 @@ class LiveConnection(Protocol):
 
     def disconnect(self, code: int, reason: str) -> None:
         """Close from the server's side."""
+
+    def end_subscription(self, subscription_id: str, *, code: str | None, reason: str) -> None:
+        """Stop delivering what only this subscription wants, and say so; nothing if unknown."""
 
     def revoke(self) -> None:
         """Close because what the connection authenticated with was revoked; end its session."""
@@ -101,6 +108,7 @@ class Process:
             poll_interval=(
                 LOCAL_POLL_INTERVAL if isinstance(layer, InMemoryChannelLayer) else POLL_INTERVAL
             ),
+            replay_cache_bytes=conf().replay_cache_bytes,
         )
         await in_database(policies.refresh)
         await in_database(register_server, self.server_id, now=timezone.now())
@@ -138,24 +146,38 @@ class Process:
         """Have a session's new state written soon."""
         self._changes.note(change)
 
-    async def take_over(self, handle: uuid.UUID) -> None:
-        """Close the socket of a session that a newer one replaced, wherever it is."""
-        here = self.by_handle.get(handle)
-        if here is not None:
-            here.disconnect(CloseCode.TAKEN_OVER, "The client connected anew.")
+    async def take_over(
+        self, handle: uuid.UUID, *, connects: int, here: LiveConnection | None
+    ) -> None:
+        """Close the socket that a newer one of the same client replaced, wherever it is.
+
+        connects: the newer socket's number, where it resumed the same session. here: the older
+        socket, where it is known to be on this server.
+        """
+        older = here or self.by_handle.get(handle)
+        if older is not None and older.connects < connects:
+            older.disconnect(CloseCode.TAKEN_OVER, TAKEN_OVER)
             return
         await self.hub.bus.send_control(
             {
                 "close": str(handle),
                 "code": int(CloseCode.TAKEN_OVER),
-                "reason": "The client connected anew.",
+                "reason": TAKEN_OVER,
+                "before": connects,
             }
         )
 
     def _on_control(self, message: dict[str, Any]) -> None:
-        connection = self.by_handle.get(uuid.UUID(message["close"]))
-        if connection is not None:
-            connection.disconnect(int(message["code"]), str(message["reason"]))
+        for subscription_id in message.get("dropped", ()):
+            for connection in list(self.connections):
+                connection.end_subscription(
+                    subscription_id, code=None, reason="The subscription was ended by an operator."
+                )
+        if "close" not in message:
+            return
+        older = self.by_handle.get(uuid.UUID(message["close"]))
+        if older is not None and older.connects < message.get("before", older.connects + 1):
+            older.disconnect(int(message["code"]), str(message["reason"]))
 
     # --- Relay --------------------------------------------------------------------------------
 
@@ -202,9 +224,14 @@ class Process:
             if connection is None:
                 continue
             if reason == "taken_over":
-                connection.disconnect(CloseCode.TAKEN_OVER, "The client connected anew.")
+                connection.disconnect(CloseCode.TAKEN_OVER, TAKEN_OVER)
             else:
                 connection.disconnect(CloseCode.DISCONNECTED, "An operator ended the session.")
+        taken = await in_database(taken_lately, self.server_id, now=timezone.now())
+        for handle, connects in taken.items():
+            connection = self.by_handle.get(handle)
+            if connection is not None and connection.connects < connects:
+                connection.disconnect(CloseCode.TAKEN_OVER, TAKEN_OVER)
 
     async def _close_revoked(self) -> None:
         if not self.by_handle:

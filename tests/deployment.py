@@ -198,6 +198,17 @@ class Deployment:
         with sqlite3.connect(self.env["DATABASE_URL"].removeprefix("sqlite:///")) as connection:
             return connection.execute(sql).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Change the database with a client that is not Django."""
+        if self.backend == "postgres":
+            with psycopg.connect(self.env["DATABASE_URL"]) as connection:
+                connection.execute(sql.encode())
+            return
+        import sqlite3
+
+        with sqlite3.connect(self.env["DATABASE_URL"].removeprefix("sqlite:///")) as connection:
+            connection.execute(sql)
+
     def close(self) -> None:
         """Stop what runs and drop the database."""
         for server in self.servers:

@@ -22,7 +22,7 @@ from notifications.admin.pages import (
     shortened,
 )
 from notifications.models import Session, Subscription
-from notifications.services.subscriptions import drop_subscriptions
+from notifications.services.subscriptions import end_subscriptions
 
 _STATE_KINDS = {
     Session.State.CONNECTED: "good",
@@ -180,8 +180,8 @@ class SubscriptionAdmin(ViewOnlyAdmin):
         self._drop(request, list(queryset))
 
     def _drop(self, request: HttpRequest, subscriptions: list[Subscription]) -> None:
-        drop_subscriptions(subscriptions)
-        messages.info(request, "A client that is connected now notices when it connects again.")
+        end_subscriptions(subscriptions)
+        messages.info(request, "Clients that are connected now have been told.")
 
     @admin.display(description="user", ordering="principal")
     def who(self, subscription: Subscription) -> SafeString | str:

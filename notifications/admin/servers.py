@@ -10,7 +10,8 @@ from django.utils.safestring import SafeString
 
 from notifications.admin.pages import ViewOnlyAdmin, ago, badge, listed
 from notifications.models import Server, Session
-from notifications.services.servers import DEAD_AFTER, OPEN_STATES
+from notifications.services.servers import DEAD_AFTER
+from notifications.services.sessions import OPEN_STATES
 
 
 @admin.register(Server)

@@ -12,6 +12,8 @@ from notifications.conf import conf
 from notifications.database import in_database
 from notifications.errors import NotificationError, TokenExpired, Unauthenticated
 from notifications.gateway.connection import Connection
+from notifications.gateway.replays import read_client_cursor, wish_of
+from notifications.log.read import LogState, read_state
 from notifications.log.records import now_ms, to_ms
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
@@ -27,6 +29,7 @@ from notifications.protocol.frames import (
 )
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import PAYLOAD_BYTES
+from notifications.recovery.cursor import Offsets, Unrecovered
 from notifications.services.sessions import ClientDescription, OpenedSession, open_session
 from notifications.services.subscriptions import (
     MAX_PATTERNS,
@@ -50,23 +53,27 @@ RETRY = Retry(
 async def authenticate(connection: Connection, frame: Auth) -> None:
     """Answer an `auth` frame: auth_success, or an error and a close."""
     now = timezone.now()
+    process = connection.process
     try:
-        principal, opened = await in_database(
-            _open, frame, server_id=connection.process.server_id, now=now
+        principal, opened, state = await in_database(
+            _open, frame, server_id=process.server_id, now=now
         )
     except NotificationError as error:
         connection.act(connection.conversation.refuse_authentication(error))
         return
     # The session is this connection's from here on: a newer one can take it over, and whatever
     # fails from now on is written into its row.
-    connection.opened(principal, frame.client_id, opened.handle)
+    older = process.by_handle.get(opened.handle)
+    connection.opened(principal, frame.client_id, opened.handle, opened.connects)
     if opened.replaced is not None:
-        await connection.process.take_over(opened.replaced)
+        await process.take_over(opened.replaced, connects=opened.connects, here=older)
     try:
         allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
         if withdrawn:
             await in_database(drop_subscriptions, withdrawn)
-        await connection.process.hub.follow(row.pattern for row in allowed)
+        await process.hub.follow(row.pattern for row in allowed)
+        # The client may have been served by a process that was ahead of this one.
+        await process.hub.reach(state)
     except NotificationError as error:
         connection.act(connection.conversation.refuse_authentication(error))
         return
@@ -83,7 +90,9 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         )
 
 
-def _open(frame: Auth, *, server_id: str, now: datetime) -> tuple[Principal, OpenedSession]:
+def _open(
+    frame: Auth, *, server_id: str, now: datetime
+) -> tuple[Principal, OpenedSession, LogState]:
     try:
         principal = authenticate_credentials(frame.token)
     except TokenExpiredError as error:
@@ -100,7 +109,14 @@ def _open(frame: Auth, *, server_id: str, now: datetime) -> tuple[Principal, Ope
         attempt=min(frame.attempt or 0, 2**31 - 1),
         last_disconnect_reason=(frame.last_disconnect_reason or "")[:64],
     )
-    return principal, open_session(principal, description, server_id=server_id, now=now)
+    opened = open_session(
+        principal,
+        description,
+        server_id=server_id,
+        now=now,
+        resume=frame.resume.session_id if frame.resume is not None else None,
+    )
+    return principal, opened, read_state()
 
 
 def _split_by_grant(
@@ -122,19 +138,28 @@ def _bring_into_force(
 ) -> None:
     """Add the held subscriptions to the index and send auth_success, in one turn of the loop.
 
-    So the cursor in it is exactly where they begin.
+    So the cursor in it is exactly where they begin, or where the replay ends and they go on.
     """
     hub, subscriber = connection.process.hub, connection.subscriber
+    hub.register(subscriber)
     for row in allowed:
-        hub.add(subscriber, row.pattern, str(row.pk))
+        wish = wish_of(row, epoch=hub.identity.epoch, partitions=hub.identity.partition_count)
+        hub.add(subscriber, row.pattern, wish)
+    after: Offsets | Unrecovered = hub.offsets()
+    if opened.resumed:
+        through = hub.detach(subscriber)
+        after = read_client_cursor(
+            connection, frame.resume.cursor if frame.resume is not None else None
+        )
+    connection.acked = hub.offsets() if isinstance(after, Unrecovered) else after
     success = AuthSuccess(
         id=frame.id,
         session_id=opened.secret,
         server_id=connection.process.server_id,
         capabilities=tuple(one for one in frame.capabilities or () if one in CAPABILITIES),
-        resumed=False,
+        resumed=opened.resumed,
         subscriptions=tuple(_held(row) for row in allowed),
-        cursor=hub.cursor(subscriber),
+        cursor=hub.cursor_at(connection.acked) if opened.resumed else hub.cursor(subscriber),
         heartbeat=Heartbeat(
             interval=int(conf().heartbeat_interval * 1000),
             timeout=int(conf().heartbeat_timeout * 1000),
@@ -150,6 +175,8 @@ def _bring_into_force(
     )
     connection.act(connection.conversation.authenticated(success))
     connection.connected()
+    if opened.resumed:
+        connection.replays.start(after, through, request_id=frame.id, after_resume=True)
 
 
 def _held(row: Subscription) -> HeldSubscription:

@@ -25,6 +25,7 @@ from notifications.gateway.outbound import (
     SendToPeer,
     Transport,
 )
+from notifications.gateway.replays import Replays
 from notifications.hub import Subscriber
 from notifications.hub.buffer import Buffer
 from notifications.hub.encoded import Encoded
@@ -41,7 +42,14 @@ from notifications.protocol.conversation import (
     ServerConversation,
     error_frame,
 )
-from notifications.protocol.frames import RequestId, ServerFrame, TokenExpiring
+from notifications.protocol.frames import (
+    Gap,
+    RequestId,
+    ServerFrame,
+    TokenExpiring,
+    Unsubscribed,
+)
+from notifications.recovery.cursor import Offsets
 from notifications.services.sessions import SessionChange
 
 CLOSE_TIMEOUT = 5.0
@@ -78,6 +86,10 @@ class Connection:
         self.principal: Principal | None = None
         self.client_id = ""
         self.handle: uuid.UUID | None = None
+        self.connects = 0
+        self.acked: Offsets = ()
+        """How far the client has come, as it said last: with its `ack`, or when it resumed."""
+        self.replays = Replays(self)
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
@@ -91,7 +103,7 @@ class Connection:
             conf().buffer_bytes, wake=self._outbound.wake, overflow=self._overflowed
         )
         self._outbound.buffer = self.buffer
-        self.subscriber = Subscriber(self.buffer, bound=conf().buffer_bytes)
+        self.subscriber = Subscriber(self.buffer, tell_gap=self._tell_gap, lost=self._lose_place)
         self._closing: Close | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._last_words: list[Encoded] = []
@@ -151,9 +163,27 @@ class Connection:
         """Whether this side has decided to close; nothing is delivered any more."""
         return self._closing is not None
 
-    def disconnect(self, code: int, reason: str) -> None:
+    def disconnect(self, code: int, reason: str, *, retry_after: int | None = None) -> None:
         """Close from the server's side, with the frame and code that the protocol asks for."""
-        self.act(self.conversation.disconnect(code, reason))
+        self.act(self.conversation.disconnect(code, reason, retry_after=retry_after))
+
+    def end_subscription(self, subscription_id: str, *, code: str | None, reason: str) -> None:
+        """Stop delivering what only this subscription wants, and say so; nothing if unknown."""
+        for pattern, wish in list(self.subscriber.wishes.items()):
+            if wish.id == subscription_id:
+                self.process.hub.remove(self.subscriber, pattern)
+                self.send(Unsubscribed(subscription_id=subscription_id, code=code, reason=reason))
+
+    def _tell_gap(self, topic: str | None, reason: str) -> None:
+        hub = self.process.hub
+        metrics.gaps_told.inc()
+        self.send(Gap(topic=topic, reason=reason, cursor=hub.cursor(self.subscriber)))
+
+    def _lose_place(self) -> None:
+        # Called while the hub changes its books: what follows waits a turn.
+        self._loop.call_soon(
+            self.disconnect, CloseCode.LOST_PLACE, "The log has a new epoch. Resume."
+        )
 
     def revoke(self) -> None:
         """Close because what this connection authenticated with was revoked; end its session."""
@@ -165,6 +195,7 @@ class Connection:
             return
         self._closing = close
         self._auth_deadline.cancel()
+        self.replays.stop()
         self.process.hub.forget(self.subscriber)
         metrics.connections_closed.labels(str(int(close.code))).inc()
         self._left(close.code)
@@ -240,10 +271,13 @@ class Connection:
 
     # --- The session's state ------------------------------------------------------------------
 
-    def opened(self, principal: Principal, client_id: str, handle: uuid.UUID) -> None:
+    def opened(
+        self, principal: Principal, client_id: str, handle: uuid.UUID, connects: int
+    ) -> None:
         """Note who this is and that the session's row exists."""
         self._auth_deadline.cancel()
-        self.principal, self.client_id, self.handle = principal, client_id, handle
+        self.principal, self.client_id = principal, client_id
+        self.handle, self.connects = handle, connects
         self.process.by_handle[handle] = self
 
     def connected(self) -> None:
@@ -258,6 +292,7 @@ class Connection:
         return SessionChange(
             handle=self.handle,
             server_id=self.process.server_id,
+            connects=self.connects,
             state=self._state,
             reason=self._reason,
             since=self._since,
@@ -282,7 +317,9 @@ class Connection:
         if self._closing is None:
             metrics.connections_closed.labels(str(code)).inc()
             self._left(code)
+        self.replays.stop()
         self.process.hub.forget(self.subscriber)
+        await self.replays.ended()
         await self._outbound.stop()
         if self._finishing is not None:
             self._finishing.cancel()

@@ -55,7 +55,8 @@ class DirectOutbound:
         transport, buffer = self._transport, self.buffer
         while buffer.size and not self._stopped and transport.can_write():
             taken = buffer.take(WRITE_BYTES)
-            transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
+            if taken:  # nothing is left when all that waited has expired
+                transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
 
     async def stop(self) -> None:
         """Write nothing any more; what waits stays in the buffer.

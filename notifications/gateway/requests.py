@@ -7,6 +7,7 @@ order of the requests.
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -15,29 +16,41 @@ from django.utils import timezone
 from notifications.database import in_database
 from notifications.errors import (
     AlreadySubscribed,
+    BadCursor,
     BadFrame,
     NotificationError,
     UnknownSubscription,
 )
 from notifications.gateway.authentication import authenticate
 from notifications.gateway.connection import Connection
+from notifications.gateway.replays import (
+    leaving_on_failure,
+    read_client_cursor,
+    since_place,
+    wish_of,
+)
+from notifications.hub.subscriber import Wish
 from notifications.log.records import Publication, now_ms, to_ms
 from notifications.protocol.conversation import Action, Authenticate, Request, Send
 from notifications.protocol.frames import (
+    Ack,
     InactiveSubscription,
     Ping,
     Pong,
     Publish,
     Published,
+    Replay,
     RequestId,
     Subscribe,
     Subscribed,
+    SubscriptionOptions,
     Unsubscribe,
     Unsubscribed,
     Verified,
     Verify,
 )
 from notifications.protocol.instants import format_instant
+from notifications.recovery.cursor import Offsets, Unrecovered, later
 from notifications.services.publishing import appended, prepare
 from notifications.services.subscriptions import (
     add_subscription,
@@ -46,7 +59,6 @@ from notifications.services.subscriptions import (
     verify_subscriptions,
 )
 from notifications.services.writer import writer
-from notifications.topics.matching import matches
 
 IN_FLIGHT = 64
 """Publishes of one connection that may wait for their commit; more are read later."""
@@ -92,8 +104,12 @@ class Requests:
                     await self._subscribe(frame)
                 case Unsubscribe():
                     await self._unsubscribe(frame)
+                case Replay():
+                    self._replay(frame)
                 case Verify():
                     await self._verify(frame)
+                case Ack():
+                    self._ack(frame)
                 case _:
                     raise AssertionError(f"the conversation let {frame!r} through")
         except NotificationError as error:
@@ -161,55 +177,79 @@ class Requests:
         hub, subscriber = connection.process.hub, connection.subscriber
         assert connection.principal is not None
         pattern = check_subscription(connection.principal, frame.topic)
-        options = frame.options
-        if options is not None and (options.filter is not None):
+        options = frame.options or SubscriptionOptions()
+        if options.filter is not None:
             raise BadFrame("Server-side filters are not served yet; leave options.filter out.")
-        if options is not None and (options.since is not None or options.replay_missed):
-            raise BadFrame("Replays are not served yet; leave out options.since and replayMissed.")
+        replays = options.since is not None or options.replay_missed is True
+        if replays:
+            connection.replays.require_none()
         await hub.follow([pattern])
-        # From here to the reply messages are held back, so that none that only this subscription
-        # matches goes out before `subscribed`, and none after its cursor is missed.
-        held_before = pattern in subscriber.patterns
-        subscriber.hold()
-        hub.add(subscriber, pattern, "")
-        cursor = hub.cursor_now()
-        try:
-            row = await in_database(
-                add_subscription,
-                connection.principal,
-                client_id=connection.client_id,
-                pattern=pattern,
-                options=msgspec.to_builtins(options) if options is not None else {},
-                begin=cursor.offsets,
-                now=timezone.now(),
+        # From here on live messages pass this connection by, until it has been told that it is
+        # subscribed: none goes out before that, and none after the cursor is missed.
+        place = hub.detach(subscriber)
+        async with leaving_on_failure(connection):
+            after = await self._place_asked_for(pattern, options, place) if replays else place
+            begin = place if isinstance(after, Unrecovered) else after
+            cursor = hub.cursor_at(place)
+            try:
+                row = await in_database(
+                    add_subscription,
+                    connection.principal,
+                    client_id=connection.client_id,
+                    pattern=pattern,
+                    options=msgspec.to_builtins(options),
+                    begin=hub.cursor_at(begin).offsets,
+                    epoch=cursor.epoch,
+                    now=timezone.now(),
+                )
+            except NotificationError as error:
+                self._refuse_subscription(frame.id, pattern, error, place)
+                await hub.attach(subscriber)
+                return
+            if connection.is_closing:
+                return  # the row is kept for the client's next connection
+            partitions = hub.identity.partition_count
+            # Live it begins at its cursor; what it asked for from before comes as a replay.
+            wish = wish_of(row, epoch=cursor.epoch, partitions=partitions)
+            hub.add(subscriber, pattern, replace(wish, begin=place))
+            connection.send(
+                Subscribed(
+                    id=frame.id,
+                    subscription_id=str(row.pk),
+                    topic=pattern,
+                    created_at=format_instant(to_ms(row.created_at)),
+                    cursor=cursor,
+                )
             )
-        except AlreadySubscribed as error:
+            if replays:
+                connection.replays.start(
+                    after, place, request_id=frame.id, only=pattern, ignore_begin=True
+                )
+            else:
+                await hub.attach(subscriber)
+
+    async def _place_asked_for(
+        self, pattern: str, options: SubscriptionOptions, place: Offsets
+    ) -> Offsets | Unrecovered:
+        """Find where a new subscription's replay begins."""
+        if options.since is None:
+            return self._connection.acked
+        return await since_place(self._connection, pattern, options.since, place)
+
+    def _refuse_subscription(
+        self, request_id: RequestId, pattern: str, error: NotificationError, place: Offsets
+    ) -> None:
+        if isinstance(error, AlreadySubscribed):
             # Usually it is in force here too. If it is not (an earlier request was given up, but
             # took effect; another socket of this client subscribed while this one began), it is
             # now: what `verify` and auth_success call active must be delivered.
-            subscriber.patterns[pattern] = (error.data or {})["subscriptionId"]
-            subscriber.release()
-            raise
-        except BaseException:
-            if not held_before:
-                hub.remove(subscriber, pattern)
-            subscriber.release(
-                wanted=lambda topic: any(matches(one, topic) for one in subscriber.patterns)
-            )
-            raise
-        if connection.is_closing:
-            return  # the row is kept for the client's next connection
-        subscriber.patterns[pattern] = str(row.pk)
-        connection.send(
-            Subscribed(
-                id=frame.id,
-                subscription_id=str(row.pk),
-                topic=pattern,
-                created_at=format_instant(to_ms(row.created_at)),
-                cursor=cursor,
-            )
-        )
-        subscriber.release()
+            connection = self._connection
+            subscription_id = str((error.data or {})["subscriptionId"])
+            held = connection.subscriber.wishes.get(pattern)
+            if held is None or held.id != subscription_id:
+                wish = Wish(subscription_id, begin=place)
+                connection.process.hub.add(connection.subscriber, pattern, wish)
+        self._connection.send_error(error, request_id)
 
     async def _unsubscribe(self, frame: Unsubscribe) -> None:
         connection = self._connection
@@ -230,9 +270,38 @@ class Requests:
 
     def _stop_delivering(self, subscription_id: str) -> None:
         subscriber = self._connection.subscriber
-        for pattern, held_id in list(subscriber.patterns.items()):
-            if held_id == subscription_id:
+        for pattern, wish in list(subscriber.wishes.items()):
+            if wish.id == subscription_id:
                 self._connection.process.hub.remove(subscriber, pattern)
+
+    # --- replay, ack ---------------------------------------------------------------------------
+
+    def _replay(self, frame: Replay) -> None:
+        connection = self._connection
+        connection.replays.require_none()
+        only = None
+        if frame.subscription_id is not None:
+            wishes = connection.subscriber.wishes
+            only = next((p for p, w in wishes.items() if w.id == frame.subscription_id), None)
+            if only is None:
+                raise UnknownSubscription(
+                    f"No subscription {frame.subscription_id!r} is in force on this connection; "
+                    "auth_success and subscribed name those that are."
+                )
+        after = read_client_cursor(connection, frame.cursor)
+        through = connection.process.hub.detach(connection.subscriber)
+        connection.replays.start(
+            after, through, request_id=frame.id, only=only, max_age=frame.max_replay_age
+        )
+
+    def _ack(self, frame: Ack) -> None:
+        connection = self._connection
+        place = read_client_cursor(connection, frame.cursor)
+        if isinstance(place, Unrecovered):
+            raise BadCursor(
+                "Acknowledge with a cursor of this log: its epoch, and offsets that exist."
+            )
+        connection.acked = later(connection.acked, place)
 
     async def _verify(self, frame: Verify) -> None:
         connection = self._connection

@@ -12,6 +12,7 @@ import structlog
 
 from notifications import metrics
 from notifications.hub.encoded import Encoded
+from notifications.log.records import now_ms
 
 logger = structlog.get_logger(__name__)
 
@@ -25,7 +26,16 @@ class Buffer:
         called in the middle of a fan-out, so it must put off whatever touches the hub.
     """
 
-    __slots__ = ("_bound", "_frames", "_overflow", "_overflowed", "_wake", "size")
+    __slots__ = (
+        "_bound",
+        "_expiring",
+        "_frames",
+        "_overflow",
+        "_overflowed",
+        "_room",
+        "_wake",
+        "size",
+    )
 
     def __init__(
         self, bound: int, *, wake: Callable[[], None], overflow: Callable[[], None]
@@ -35,6 +45,8 @@ class Buffer:
         self._wake = wake
         self._overflow = overflow
         self._overflowed = False
+        self._expiring = 0
+        self._room: asyncio.Event | None = None
         self.size = 0
 
     def push(self, frame: Encoded) -> bool:
@@ -49,7 +61,31 @@ class Buffer:
             self._wake()
         self._frames.append(frame)
         self.size = size
+        if frame.expires_at:
+            self._expiring += 1
         return True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether half of the bound is free."""
+        return self.size <= self._bound // 2
+
+    async def room(self, *, within: float) -> bool:
+        """Wait until half of the bound is free, as whoever sends much must between two pieces.
+
+        False when the peer did not read so much in so many seconds: the buffer is then overrun.
+        """
+        if self.has_room:
+            return not self._overflowed
+        self._room = asyncio.Event()
+        try:
+            async with asyncio.timeout(within):
+                await self._room.wait()
+        except TimeoutError:
+            self.overrun()
+        finally:
+            self._room = None
+        return not self._overflowed
 
     def overrun(self) -> None:
         """Let everything go and take nothing any more: the bound is exceeded."""
@@ -57,29 +93,32 @@ class Buffer:
             return
         self._overflowed = True
         self._frames.clear()
-        self.size = 0
+        self._freed(self.size)
         metrics.buffers_overflowed.inc()
         self._overflow()
 
     def peek(self) -> Encoded | None:
         """Return the frame that has waited longest, or None; it stays."""
+        self._expire()
         return self._frames[0] if self._frames else None
 
     def pop(self) -> Encoded | None:
         """Take the frame that has waited longest, or None."""
+        self._expire()
         if not self._frames:
             return None
         frame = self._frames.popleft()
-        self.size -= frame.size
+        self._freed(frame.size)
         return frame
 
     def take(self, most: int) -> list[bytes]:
         """Take frames as they go on the wire: the first, and more up to `most` bytes in all."""
+        self._expire()
         frames = self._frames
         if self.size <= most:
             taken = [frame.framed for frame in frames]
             frames.clear()
-            self.size = 0
+            self._freed(self.size)
             return taken
         taken = []
         total = 0
@@ -87,8 +126,25 @@ class Buffer:
             frame = frames.popleft()
             total += frame.size
             taken.append(frame.framed)
-        self.size -= total
+        self._freed(total)
         return taken
+
+    def _freed(self, size: int) -> None:
+        self.size -= size
+        if self._room is not None and self.has_room:
+            self._room.set()
+
+    def _expire(self) -> None:
+        """Let go of what has expired while it waited."""
+        if not self._expiring:
+            return
+        now = now_ms()
+        kept = [frame for frame in self._frames if not 0 < frame.expires_at <= now]
+        if len(kept) < len(self._frames):
+            metrics.messages_expired.inc(len(self._frames) - len(kept))
+            self._freed(self.size - sum(frame.size for frame in kept))
+            self._frames = deque(kept)
+        self._expiring = sum(1 for frame in kept if frame.expires_at)
 
     def __len__(self) -> int:
         return len(self._frames)

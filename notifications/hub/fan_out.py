@@ -5,13 +5,10 @@ from collections.abc import Sequence
 import structlog
 
 from notifications import metrics
-from notifications.hub.encoded import Encoded
+from notifications.hub.encoded import encode_record
 from notifications.hub.subscriber import Subscriber
 from notifications.log.records import Record
-from notifications.protocol.codec import JsonCodec
 from notifications.topics.index import TopicIndex
-
-_codec = JsonCodec()
 
 logger = structlog.get_logger(__name__)
 
@@ -30,25 +27,16 @@ def fan_out(index: TopicIndex[Subscriber], records: Sequence[Record], *, now: in
             metrics.messages_expired.inc()
             continue
         try:
-            frame = Encoded(_encode(record))
+            frame = encode_record(record)
         except Exception:
             # The place has moved past it already; its neighbours must not be lost with it.
             logger.exception("a message cannot be encoded", message_id=record.id)
             continue
+        is_kept = record.offset > 0
         for subscriber in subscribers:
-            subscriber.deliver(record.topic, frame)
+            if is_kept and subscriber.splice is not None:
+                continue  # the log brings it in its turn
+            subscriber.give(frame)
         delivered += len(subscribers)
     if delivered:
         metrics.messages_delivered.inc(delivered)
-
-
-def _encode(record: Record) -> bytes:
-    return _codec.encode_message(
-        message_id=record.id,
-        topic=record.topic,
-        payload=record.payload,
-        timestamp=record.published_at,
-        metadata=record.metadata or None,
-        seq=record.seq,
-        position=(record.partition, record.offset),
-    )

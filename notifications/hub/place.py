@@ -61,6 +61,11 @@ class Place:
         return self._open and bool(self._early)
 
     @property
+    def heard(self) -> int:
+        """The highest offset that is known to exist: given out, or come early."""
+        return max(self._early, default=self.offset)
+
+    @property
     def is_open(self) -> bool:
         """Whether `begin` was called."""
         return self._open

@@ -1,82 +1,92 @@
-"""A connection as the hub sees it: its patterns, its buffer, and what is held back for a moment."""
+"""A connection as the hub sees it: what it wants, its buffer, and whether it follows live."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from notifications.hub.buffer import Buffer
 from notifications.hub.encoded import Encoded
+from notifications.recovery.cursor import Offsets
+from notifications.recovery.splice import Splice
+from notifications.topics.matching import matches
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A subscription as far as delivery is concerned.
+
+    id: the subscription's; empty while it is being made. begin: what lies at or before it, by
+    partition, is not wanted. max_age: milliseconds; what was older when it could have been
+    replayed is not wanted from a replay. missed: whether anything is wanted from a replay after a
+    resume.
+    """
+
+    id: str
+    begin: Offsets = ()
+    max_age: int | None = None
+    missed: bool = True
+
+    def begins_before(self, partition: int, offset: int) -> bool:
+        """Tell whether a place lies after the beginning."""
+        return not self.begin or self.begin[partition] < offset
 
 
 class Subscriber:
     """The receiving end of one connection.
 
-    While it is held (a subscription is being written, later: a replay is going out), live messages
-    wait in order and nothing overtakes them. What is held counts against a bound of its own, as
-    large as the buffer's.
+    tell_gap: called with (topic or None, reason) when messages may be missing for it.
+    lost: called when it cannot be fed from the log any further; it has to resume.
     """
 
     __slots__ = (
         "_closed",
-        "_held",
-        "_held_size",
-        "_holds",
-        "bound",
         "buffer",
         "delivered",
-        "patterns",
+        "detached",
+        "lost",
+        "splice",
+        "tell_gap",
         "told",
+        "version",
+        "wishes",
     )
 
-    def __init__(self, buffer: Buffer, *, bound: int) -> None:
+    def __init__(
+        self,
+        buffer: Buffer,
+        *,
+        tell_gap: Callable[[str | None, str], None] = lambda topic, reason: None,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
         self.buffer = buffer
-        self.bound = bound
-        self.patterns: dict[str, str] = {}
-        """Pattern → subscription id."""
+        self.tell_gap = tell_gap
+        self.lost = lost
+        self.wishes: dict[str, Wish] = {}
+        """What it wants, by pattern."""
+        self.version = 0
+        """Moves whenever `wishes` changes."""
         self.delivered = 0
-        self.told: tuple[int, ...] = ()
+        self.told: Offsets = ()
         """The offsets of all partitions as this connection was last told them."""
-        self._holds = 0
-        self._held: list[tuple[str, Encoded]] = []
-        self._held_size = 0
+        self.splice: Splice | None = None
+        """How far it is fed from the log; None while it follows live."""
+        self.detached = 0
+        """How many pieces of work keep it from following live."""
         self._closed = False
 
-    @property
-    def held(self) -> bool:
-        """Whether live messages wait."""
-        return self._holds > 0
-
-    def deliver(self, topic: str, frame: Encoded) -> None:
-        """Give the connection a message, or hold it back."""
-        if self._closed:
-            return
-        if self._holds:
-            self._hold_back(topic, frame)
-        elif self.buffer.push(frame):
+    def give(self, frame: Encoded) -> None:
+        """Put a message into the buffer."""
+        if not self._closed and self.buffer.push(frame):
             self.delivered += 1
 
-    def hold(self) -> None:
-        """Hold live messages back until as many calls of `release`."""
-        self._holds += 1
+    def wanting(self, topic: str) -> list[Wish]:
+        """Return the wishes whose pattern matches a topic."""
+        return [wish for pattern, wish in self.wishes.items() if matches(pattern, topic)]
 
-    def release(self, *, wanted: Callable[[str], bool] | None = None) -> None:
-        """Let held messages go; `wanted` tells by topic which still concern this connection."""
-        self._holds -= 1
-        if wanted is not None:
-            self._held = [entry for entry in self._held if wanted(entry[0])]
-        if self._holds:
-            return
-        held, self._held, self._held_size = self._held, [], 0
-        for topic, frame in held:
-            self.deliver(topic, frame)
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes nothing any more."""
+        return self._closed
 
     def close(self) -> None:
-        """Take nothing any more, and let go of what is held back."""
+        """Take nothing any more."""
         self._closed = True
-        self._held, self._held_size = [], 0
-
-    def _hold_back(self, topic: str, frame: Encoded) -> None:
-        self._held_size += frame.size
-        if self._held_size <= self.bound:
-            self._held.append((topic, frame))
-        else:
-            self._held.clear()
-            self.buffer.overrun()

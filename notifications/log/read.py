@@ -1,39 +1,162 @@
-"""Read the log by position."""
+"""Read the log by position.
 
-from notifications.log.records import Record, is_urgent, to_ms
-from notifications.models import Message, Partition
+Whoever reads a range has to know whether something of it was purged meanwhile: a purge moves the
+floor before it deletes, so every reading of rows is followed by one of the floor.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+
+from notifications.log.patterns import topics_matching
+from notifications.log.records import Record, is_urgent, now_ms, to_datetime, to_ms
+from notifications.models import Message, Partition, Topic
 
 CHUNK = 500
 """Messages that one read brings at most."""
 
+TOPICS_BOUND = 1_000
+"""Topics that are read one by one; what concerns more of them is read in the partition's order."""
 
-def read_heads() -> dict[int, int]:
-    """Read the offset of the newest message of every partition."""
-    return dict(Partition.objects.values_list("pk", "head"))
+_STATE = """
+SELECT p.head, p.floor, l.epoch
+FROM notifications_partition p CROSS JOIN notifications_log l ORDER BY p.id
+"""
 
 
-def read_after(partition: int, offset: int, *, limit: int = CHUNK) -> list[Record]:
-    """Read the messages after an offset of a partition, oldest first."""
+class LogState(NamedTuple):
+    """The log as it was at one moment: heads and floors by partition."""
+
+    epoch: str
+    heads: tuple[int, ...]
+    floors: tuple[int, ...]
+
+
+class Reading(NamedTuple):
+    """Messages of a partition in offset order, and its floor after they were read."""
+
+    records: list[Record]
+    floor: int
+
+
+class Headline(NamedTuple):
+    """What has to be known of a message to tell who wants it. Instants in milliseconds."""
+
+    offset: int
+    topic: str
+    published_at: int
+    expires_at: int
+
+
+def read_state() -> LogState:
+    """Read the epoch, the heads and the floors; one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STATE)
+        rows = cursor.fetchall()
+    heads, floors, epochs = zip(*rows, strict=True)
+    return LogState(epochs[0], heads, floors)
+
+
+def read_range(partition: int, after: int, through: int, *, limit: int = CHUNK) -> Reading:
+    """Read the messages of a partition after one offset through another, oldest first."""
+    rows = Message.objects.filter(
+        partition_id=partition, offset__gt=after, offset__lte=through
+    ).order_by("offset")[:limit]
+    return Reading(_records(partition, rows), _floor(partition))
+
+
+def read_of_topics(
+    partition: int, topics: Sequence[int], after: int, through: int, *, limit: int = CHUNK
+) -> Reading:
+    """The same, of some topics (ids of their rows) only."""
+    # Without the partition, so that nothing but the index on topics and offsets can serve it.
+    rows = Message.objects.filter(
+        topic_id__in=topics, offset__gt=after, offset__lte=through
+    ).order_by("offset")[:limit]
+    return Reading(_records(partition, rows), _floor(partition))
+
+
+def read_headlines(
+    partition: int,
+    after: int,
+    through: int,
+    *,
+    topics: Sequence[int] | None = None,
+    limit: int = 5_000,
+) -> list[Headline]:
+    """Read what tells who wants the messages of a range, of all topics or of some."""
+    within = Q(offset__gt=after, offset__lte=through)
+    within &= Q(partition_id=partition) if topics is None else Q(topic_id__in=topics)
     rows = (
-        Message.objects.filter(partition_id=partition, offset__gt=offset)
+        Message.objects.filter(within)
         .order_by("offset")
-        .values_list(
-            "offset",
-            "id",
-            "topic__name",
-            "seq",
-            "published_at",
-            "payload",
-            "metadata",
-            "expires_at",
-        )[:limit]
+        .values_list("offset", "topic__name", "published_at", "expires_at")[:limit]
+    )
+    return [
+        Headline(offset, name, to_ms(published_at), to_ms(expires_at) if expires_at else 0)
+        for offset, name, published_at, expires_at in rows
+    ]
+
+
+def find_topics(partition: int, patterns: Collection[str]) -> list[int] | None:
+    """Return the ids of the topics in a partition that match patterns; None for too many."""
+    found = list(
+        Topic.objects.filter(topics_matching(patterns, field="name"), partition_id=partition)
+        .order_by()
+        .values_list("pk", flat=True)[: TOPICS_BOUND + 1]
+    )
+    return found if len(found) <= TOPICS_BOUND else None
+
+
+def read_purged(
+    partition: int, after: int, patterns: Collection[str] | None = None, *, limit: int = 101
+) -> list[tuple[str, int]]:
+    """Return (topic, floor) where something after an offset was purged before it expired.
+
+    patterns: only topics that match one of them; None for all.
+    """
+    topics = Topic.objects.filter(partition_id=partition, floor__gt=after)
+    if patterns is not None:
+        topics = topics.filter(topics_matching(patterns, field="name"))
+    return list(topics.values_list("name", "floor")[:limit])
+
+
+def read_newest(pattern: str, through: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """Return the places of the newest messages that match a pattern and have not expired.
+
+    through: by partition; later messages do not count. At most `count`, newest first.
+    """
+    unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=to_datetime(now_ms()))
+    rows = (
+        Message.objects.filter(unexpired, topics_matching([pattern], field="topic__name"))
+        .order_by("-id")
+        .values_list("partition_id", "offset")
+    )
+    found: list[tuple[int, int]] = []
+    for partition, offset in rows[: 2 * count + CHUNK].iterator(chunk_size=CHUNK):
+        if len(found) == count:
+            break
+        if offset <= through[partition]:
+            found.append((partition, offset))
+    return found
+
+
+def _floor(partition: int) -> int:
+    return Partition.objects.values_list("floor", flat=True).get(pk=partition)
+
+
+def _records(partition: int, rows: QuerySet[Message]) -> list[Record]:
+    columns: Any = rows.annotate(name=F("topic__name")).values_list(
+        "offset", "id", "name", "seq", "published_at", "payload", "metadata", "expires_at"
     )
     return [
         Record(
             partition,
-            number,
+            offset,
             str(pk),
-            topic,
+            name,
             seq,
             to_ms(published_at),
             payload.encode(),
@@ -41,5 +164,5 @@ def read_after(partition: int, offset: int, *, limit: int = CHUNK) -> list[Recor
             to_ms(expires_at) if expires_at else 0,
             is_urgent(metadata.encode()),
         )
-        for number, pk, topic, seq, published_at, payload, metadata, expires_at in rows
+        for offset, pk, name, seq, published_at, payload, metadata, expires_at in columns
     ]

@@ -12,9 +12,11 @@ import msgspec
 
 from notifications.errors import BadFrame, NotificationError, UnknownType
 from notifications.protocol.client_frames import (
+    Ack,
     ClientFrame,
     Ping,
     Publish,
+    Replay,
     Subscribe,
     Unsubscribe,
     Verify,
@@ -63,7 +65,9 @@ FRAMES: dict[str, type[ClientFrame]] = {
 }
 """Every type that a client may send, and its record."""
 
-SERVED: frozenset[type[ClientFrame]] = frozenset({Subscribe, Unsubscribe, Publish, Verify, Ping})
+SERVED: frozenset[type[ClientFrame]] = frozenset(
+    {Subscribe, Unsubscribe, Publish, Replay, Verify, Ack, Ping}
+)
 """What the server carries out once a connection is open; other types get UNKNOWN_TYPE."""
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from notifications.models import Server, Session
+from notifications.services.sessions import OPEN_STATES
 
 BEAT_INTERVAL = 3.0
 """Seconds between two signs of life of a server."""
@@ -18,8 +19,6 @@ DEAD_AFTER = 10.0
 
 FORGOTTEN_AFTER = timedelta(days=7)
 """Age at which the row of a stopped server is deleted."""
-
-OPEN_STATES = (Session.State.CONNECTING, Session.State.CONNECTED)
 
 
 def new_server_id() -> str:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -14,6 +15,9 @@ from notifications.conf import conf
 from notifications.models import Session, Subscription
 
 State = Session.State
+
+OPEN_STATES = (State.CONNECTING, State.CONNECTED)
+"""The states of a session that has a socket."""
 
 FORGET_BATCH = 200
 """Sessions that one transaction forgets."""
@@ -37,21 +41,30 @@ class OpenedSession:
     """A session that has just been opened.
 
     secret: the `sessionId` of the protocol; only its digest is kept.
-    replaced: the handle of an older session of this client that was open on a server, or None.
+    connects: how many sockets the session has had, this one included.
+    resumed: whether it is the session that the client asked for, and not a new one.
+    replaced: the handle of the session whose socket this one takes over, its own when it was
+    resumed; None where no socket was open.
     """
 
     handle: uuid.UUID
     secret: str
+    connects: int
+    resumed: bool
     subscriptions: tuple[Subscription, ...]
     replaced: uuid.UUID | None
 
 
 @dataclass(slots=True, kw_only=True)
 class SessionChange:
-    """What happened to a session on the server that holds its socket."""
+    """What happened to a session on the server that holds its socket.
+
+    connects: tells this socket from those before and after it.
+    """
 
     handle: uuid.UUID
     server_id: str
+    connects: int
     state: str
     reason: str
     since: datetime
@@ -60,56 +73,94 @@ class SessionChange:
 
 
 def open_session(
-    principal: Principal, client: ClientDescription, *, server_id: str, now: datetime
+    principal: Principal,
+    client: ClientDescription,
+    *,
+    server_id: str,
+    now: datetime,
+    resume: str | None = None,
 ) -> OpenedSession:
-    """Open a session for a client, ending the one that it had; read its subscriptions."""
+    """Go on with the session that a client wants back, or open a new one; read its subscriptions.
+
+    resume: the secret of that session. One that is unknown, expired, ended or another client's
+    resumes nothing, and the session that the client had is ended.
+    """
     try:
-        return _open_session(principal, client, server_id=server_id, now=now)
+        return _open_session(principal, client, server_id=server_id, now=now, resume=resume)
     except IntegrityError:
         # The same client authenticates twice at once: the other one came first, so end it.
-        return _open_session(principal, client, server_id=server_id, now=now)
+        return _open_session(principal, client, server_id=server_id, now=now, resume=resume)
 
 
 def _open_session(
-    principal: Principal, client: ClientDescription, *, server_id: str, now: datetime
+    principal: Principal,
+    client: ClientDescription,
+    *,
+    server_id: str,
+    now: datetime,
+    resume: str | None,
 ) -> OpenedSession:
-    secret = secrets.token_urlsafe(24)
     with transaction.atomic():
         before = (
             Session.objects.select_for_update()
             .filter(principal=principal.id, client_id=client.client_id, ended_at__isnull=True)
             .first()
         )
-        replaced = None
-        if before is not None:
-            if before.state in (State.CONNECTING, State.CONNECTED):
-                replaced = before.pk
-            Session.objects.filter(pk=before.pk).update(
-                state=State.DISCONNECTED, reason="taken_over", since=now, ended_at=now
-            )
-        session = Session.objects.create(
-            secret_digest=digest_of(secret),
-            principal=principal.id,
-            user_id=principal.user_id,
-            client_id=client.client_id,
-            state=State.CONNECTING,
-            since=now,
-            created_at=now,
-            server_id=server_id,
-            connects=before.connects + 1 if before is not None else 1,
-            client_name=client.name,
-            client_version=client.version,
-            client_kind=client.kind,
-            capabilities=list(client.capabilities),
-            attempt=client.attempt,
-            last_disconnect_reason=client.last_disconnect_reason,
-        )
+        was_open = before is not None and before.state in OPEN_STATES
+        fields: dict[str, Any] = {
+            "state": State.CONNECTING,
+            "reason": "",
+            "since": now,
+            "server_id": server_id,
+            "connects": before.connects + 1 if before is not None else 1,
+            "client_name": client.name,
+            "client_version": client.version,
+            "client_kind": client.kind,
+            "capabilities": list(client.capabilities),
+            "attempt": client.attempt,
+            "last_disconnect_reason": client.last_disconnect_reason,
+        }
+        resumed = before is not None and resume is not None and _may_resume(before, resume, now)
+        if resumed:
+            assert before is not None
+            assert resume is not None
+            if was_open:
+                fields |= {"taken_from": before.server_id or "", "taken_at": now}
+            Session.objects.filter(pk=before.pk).update(**fields)
+            handle, secret = before.pk, resume
+        else:
+            if before is not None:
+                Session.objects.filter(pk=before.pk).update(
+                    state=State.DISCONNECTED, reason="taken_over", since=now, ended_at=now
+                )
+            secret = secrets.token_urlsafe(24)
+            handle = Session.objects.create(
+                secret_digest=digest_of(secret),
+                principal=principal.id,
+                user_id=principal.user_id,
+                client_id=client.client_id,
+                created_at=now,
+                **fields,
+            ).pk
         subscriptions = tuple(
             Subscription.objects.filter(principal=principal.id, client_id=client.client_id)
         )
     return OpenedSession(
-        handle=session.pk, secret=secret, subscriptions=subscriptions, replaced=replaced
+        handle=handle,
+        secret=secret,
+        connects=fields["connects"],
+        resumed=resumed,
+        subscriptions=subscriptions,
+        replaced=before.pk if before is not None and was_open else None,
     )
+
+
+def _may_resume(session: Session, secret: str, now: datetime) -> bool:
+    if not secrets.compare_digest(session.secret_digest, digest_of(secret)):
+        return False
+    # The sweep that ends it may not have come by yet.
+    away_since = now - timedelta(seconds=conf().session)
+    return session.state in OPEN_STATES or session.since >= away_since
 
 
 def digest_of(secret: str) -> str:
@@ -126,7 +177,10 @@ def record_changes(changes: Sequence[SessionChange]) -> None:
     with transaction.atomic():
         for change in changes:
             Session.objects.filter(
-                pk=change.handle, server_id=change.server_id, ended_at__isnull=True
+                pk=change.handle,
+                server_id=change.server_id,
+                connects=change.connects,
+                ended_at__isnull=True,
             ).update(
                 state=change.state,
                 reason=change.reason,
@@ -146,6 +200,19 @@ def ended_lately(server_id: str, *, now: datetime) -> dict[uuid.UUID, str]:
         Session.objects.filter(
             server_id=server_id, ended_at__gte=now - timedelta(minutes=1)
         ).values_list("pk", "reason")
+    )
+
+
+def taken_lately(server_id: str, *, now: datetime) -> dict[uuid.UUID, int]:
+    """Return the sessions whose sockets were on a server until a newer one resumed them.
+
+    The number says how many sockets a session has had: those with a smaller one are over. Only
+    the last minute: this too is for what the bus lost.
+    """
+    return dict(
+        Session.objects.filter(
+            taken_from=server_id, taken_at__gte=now - timedelta(minutes=1)
+        ).values_list("pk", "connects")
     )
 
 

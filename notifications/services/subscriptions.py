@@ -1,7 +1,7 @@
 """Subscriptions: added and removed by their clients, kept by the server."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from accounts.principal import Principal
 from notifications.errors import AlreadySubscribed, TooManySubscriptions, UnknownSubscription
 from notifications.models import Subscription
 from notifications.permissions import require_subscribe
+from notifications.services.disconnecting import tell_servers
 from notifications.topics.grammar import is_pattern, parse_pattern
 
 MAX_SUBSCRIPTIONS = 100
@@ -19,6 +20,10 @@ MAX_SUBSCRIPTIONS = 100
 
 MAX_PATTERNS = 16
 """Of these, how many may be patterns: each costs a part of every message's match."""
+
+
+ENDED_AT_ONCE = 200
+"""Subscriptions that one message to the servers names."""
 
 
 def check_subscription(principal: Principal, topic: str) -> str:
@@ -38,9 +43,12 @@ def add_subscription(
     pattern: str,
     options: Mapping[str, Any],
     begin: Mapping[str, int],
+    epoch: str,
     now: datetime,
 ) -> Subscription:
     """Keep a subscription of a client; check it first.
+
+    begin: offsets by partition, in the epoch given; what lies at or before them is not wanted.
 
     Raises AlreadySubscribed (data.subscriptionId names the one that exists) and
     TooManySubscriptions.
@@ -67,6 +75,7 @@ def add_subscription(
                 pattern=pattern,
                 options=dict(options),
                 begin=dict(begin),
+                epoch=epoch,
                 created_at=now,
             )
     except IntegrityError:
@@ -88,6 +97,14 @@ def remove_subscription(principal: Principal, *, client_id: str, subscription_id
 def drop_subscriptions(subscriptions: Iterable[Subscription]) -> None:
     """Forget subscriptions whose grant is gone."""
     Subscription.objects.filter(pk__in=[row.pk for row in subscriptions]).delete()
+
+
+def end_subscriptions(subscriptions: Sequence[Subscription]) -> None:
+    """End subscriptions from the server's side; clients that are connected hear of it at once."""
+    drop_subscriptions(subscriptions)
+    for start in range(0, len(subscriptions), ENDED_AT_ONCE):
+        chunk = subscriptions[start : start + ENDED_AT_ONCE]
+        tell_servers({"dropped": [str(row.pk) for row in chunk]})
 
 
 def verify_subscriptions(

@@ -1,0 +1,170 @@
+"""Replays on a connection: one at a time, beside the requests that go on meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from notifications import metrics
+from notifications.conf import conf
+from notifications.database import in_database
+from notifications.errors import RateLimited, Unavailable
+from notifications.hub.replay import Caps, LostPlaceError, Replay, StoppedError
+from notifications.hub.subscriber import Wish
+from notifications.log.read import read_newest
+from notifications.models import Subscription
+from notifications.permissions import may_subscribe
+from notifications.protocol.codes import CloseCode
+from notifications.protocol.frames import ReplayComplete, RequestId
+from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
+from notifications.services.policies import policies
+
+if TYPE_CHECKING:
+    from notifications.gateway.connection import Connection
+
+logger = structlog.get_logger(__name__)
+
+
+class Replays:
+    """The replay of a connection that is under way, if there is one."""
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self._task: asyncio.Task[None] | None = None
+
+    def require_none(self) -> None:
+        """Raise RateLimited while a replay is going out."""
+        if self._task is not None and not self._task.done():
+            raise RateLimited(
+                "A replay is going out on this connection; wait for its replay_complete.",
+                retry_after=1000,
+            )
+
+    def start(
+        self,
+        after: Offsets | Unrecovered,
+        through: Offsets,
+        *,
+        request_id: RequestId | None,
+        only: str | None = None,
+        ignore_begin: bool = False,
+        after_resume: bool = False,
+        max_age: int | None = None,
+    ) -> None:
+        """Begin a replay on a connection that has been detached at `through`; it is attached
+        again afterwards.
+
+        after: why it cannot be whole, when that is known already.
+        """
+        connection = self._connection
+        principal = connection.principal
+        assert principal is not None
+        replay = Replay(
+            after=through if isinstance(after, Unrecovered) else after,
+            through=through,
+            floors=connection.process.hub.floors,
+            caps=caps(),
+            only=only,
+            ignore_begin=ignore_begin,
+            after_resume=after_resume,
+            max_age=max_age,
+            permitted=lambda topic: may_subscribe(principal, topic),
+        )
+        known = after if isinstance(after, Unrecovered) else None
+        self._task = asyncio.create_task(self._run(replay, known, request_id), name="replay")
+
+    def stop(self) -> None:
+        """Send nothing of it any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def ended(self) -> None:
+        """Wait until a stopped replay is over."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(
+        self, replay: Replay, known: Unrecovered | None, request_id: RequestId | None
+    ) -> None:
+        connection = self._connection
+        hub, subscriber = connection.process.hub, connection.subscriber
+        async with leaving_on_failure(connection):
+            unrecovered = known or await hub.feeder.replay(subscriber, replay)
+            metrics.replays.labels(unrecovered or "recovered").inc()
+            subscriber.told = replay.through
+            connection.send(
+                ReplayComplete(
+                    id=request_id,
+                    recovered=unrecovered is None,
+                    count=replay.count,
+                    cursor=hub.cursor_at(replay.through),
+                    reason=unrecovered.value if unrecovered is not None else None,
+                )
+            )
+            await hub.attach(subscriber)
+
+
+@asynccontextmanager
+async def leaving_on_failure(connection: "Connection") -> AsyncIterator[None]:
+    """Close a connection that could not be fed from the log to the end; it will resume."""
+    try:
+        yield
+    except StoppedError:
+        pass  # it is closing already
+    except LostPlaceError:
+        connection.disconnect(CloseCode.LOST_PLACE, "What you missed was purged meanwhile. Resume.")
+    except Unavailable:
+        connection.disconnect(
+            CloseCode.TRY_AGAIN_LATER, "The log cannot be read now. Resume.", retry_after=1000
+        )
+    except Exception:
+        logger.exception("a replay failed")
+        connection.disconnect(CloseCode.LOST_PLACE, "The replay failed. Resume.")
+
+
+def caps() -> Caps:
+    """Return how many messages a replay may bring now."""
+    if not any(policy.replay_messages is not None for policy in policies):
+        return Caps(conf().replay_max_messages)
+    return Caps(conf().replay_max_messages, _policy_cap)
+
+
+def _policy_cap(topic: str) -> tuple[str, int] | None:
+    policy = policies.of(topic)
+    if policy.pattern is None or policy.replay_messages is None:
+        return None
+    return policy.pattern, policy.replay_messages
+
+
+def read_client_cursor(connection: "Connection", cursor: object) -> Offsets | Unrecovered:
+    """Read a cursor that the client sent, against the log as this process knows it."""
+    hub = connection.process.hub
+    return parse_cursor(cursor, epoch=hub.identity.epoch, heads=hub.heads())
+
+
+async def since_place(
+    connection: "Connection", pattern: str, since: object, through: Offsets
+) -> Offsets | Unrecovered:
+    """Find the place that `options.since` names: a cursor, or before the newest n messages."""
+    if not isinstance(since, Mapping) or since.get("last") is None:
+        return read_client_cursor(connection, since)
+    if since["last"] > conf().replay_max_messages:
+        return Unrecovered.TOO_MANY
+    place = list(through)
+    for partition, offset in await in_database(read_newest, pattern, through, since["last"]):
+        place[partition] = min(place[partition], offset - 1)
+    return tuple(place)
+
+
+def wish_of(row: Subscription, *, epoch: str, partitions: int) -> Wish:
+    """Say what a subscription wants delivered."""
+    options = row.options
+    return Wish(
+        id=str(row.pk),
+        # In a later life of the log it has been there from the beginning.
+        begin=unnamed(row.begin, partitions) if row.epoch == epoch else (),
+        max_age=options.get("maxReplayAge"),
+        missed=options.get("replayMissed") is not False,
+    )

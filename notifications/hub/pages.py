@@ -1,0 +1,195 @@
+"""The replay cache: recent messages of the log, in memory, so that many who come back read it once.
+
+Messages are kept in pages of PAGE offsets of one partition. Live delivery fills the newest page;
+what is older is read when somebody wants it, once for all who want it at the same time.
+
+Bound: bytes (estimated) of all pages. Policy: the page that was used least recently is let go; it
+can be read again. Metrics: bellwether_replay_cache_bytes, bellwether_replay_reads.
+"""
+
+import asyncio
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+
+from notifications import metrics
+from notifications.hub.encoded import Encoded, encode_record
+from notifications.log.read import Reading
+from notifications.log.records import Record
+
+PAGE = 500
+"""Offsets of a page."""
+
+OVERHEAD = 700
+"""Bytes that a message takes in memory besides its payload in up to three forms."""
+
+Read = Callable[[int, int, int], Awaitable[Reading]]
+"""Reads (partition, after, through)."""
+
+
+class Kept:
+    """A message in memory, with its frames once somebody wanted them."""
+
+    __slots__ = ("_live", "_replayed", "record")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self._live: Encoded | None = None
+        self._replayed: Encoded | None = None
+
+    def frame(self, *, replayed: bool) -> Encoded:
+        """Return its frame, made once for all who get it."""
+        if replayed:
+            if self._replayed is None:
+                self._replayed = encode_record(self.record, replayed=True)
+            return self._replayed
+        if self._live is None:
+            self._live = encode_record(self.record)
+        return self._live
+
+
+class _Page:
+    """Whatever the log holds after one offset and through another."""
+
+    __slots__ = ("after", "floor", "kept", "size", "through")
+
+    def __init__(self, after: int, through: int, records: Iterable[Record], floor: int) -> None:
+        self.after = after
+        self.through = through
+        self.floor = floor
+        self.kept = [Kept(record) for record in records]
+        self.size = sum(_size(kept.record) for kept in self.kept)
+
+    def covers(self, after: int, through: int) -> bool:
+        return self.after <= after and through <= self.through
+
+    def slice(self, after: int, through: int) -> list[Kept]:
+        first = bisect_right(self.kept, after, key=_offset)
+        last = bisect_right(self.kept, through, key=_offset)
+        return self.kept[first:last]
+
+
+class Pages:
+    """The pages of one process."""
+
+    def __init__(self, bound: int, read: Read) -> None:
+        self._bound = bound
+        self._read = read
+        self._pages: OrderedDict[tuple[int, int], _Page] = OrderedDict()
+        self._reading: dict[tuple[int, int, int], asyncio.Task[_Page]] = {}
+        self._size = 0
+
+    def note(self, partition: int, after: int, through: int, records: Sequence[Record]) -> None:
+        """Keep what was delivered live: all that the log has after one offset through another."""
+        start = 0
+        while after < through:
+            number = after // PAGE
+            end = min(through, (number + 1) * PAGE)
+            stop = start
+            while stop < len(records) and records[stop].offset <= end:
+                stop += 1
+            self._extend((partition, number), after, end, records[start:stop])
+            after, start = end, stop
+        self._trim()
+
+    def _extend(
+        self, key: tuple[int, int], after: int, through: int, records: Sequence[Record]
+    ) -> None:
+        page = self._pages.get(key)
+        if page is None or page.through < after:
+            self._put(key, _Page(after, through, records, floor=0))
+            return
+        fresh = [Kept(record) for record in records if record.offset > page.through]
+        page.kept += fresh
+        page.through = max(page.through, through)
+        grown = sum(_size(kept.record) for kept in fresh)
+        page.size += grown
+        self._size += grown
+        self._pages.move_to_end(key)
+
+    def missing(self, partition: int, after: int, through: int) -> int:
+        """Return how many offsets of a range would have to be read from the log."""
+        missing = 0
+        while after < through:
+            number = after // PAGE
+            end = min(through, (number + 1) * PAGE)
+            page = self._pages.get((partition, number))
+            if page is None or not page.covers(after, end):
+                missing += end - after
+            after = end
+        return missing
+
+    def cached(self, partition: int, after: int, through: int) -> tuple[list[Kept], int] | None:
+        """Return the messages of a range within one page, and the floor that they were read
+        under; None when they are not in memory."""
+        key = (partition, after // PAGE)
+        page = self._pages.get(key)
+        if page is None or not page.covers(after, through):
+            return None
+        self._pages.move_to_end(key)
+        return page.slice(after, through), page.floor
+
+    async def load(
+        self, partition: int, after: int, through: int, *, head: int
+    ) -> tuple[list[Kept], int]:
+        """The same, out of the log where need be; raises Unavailable.
+
+        head: as far as the page may be read.
+        """
+        found = self.cached(partition, after, through)
+        if found is not None:
+            return found
+        number = after // PAGE
+        key = (partition, number, min(head, (number + 1) * PAGE))
+        task = self._reading.get(key)
+        if task is None:
+            task = self._reading[key] = asyncio.create_task(self._load(key))
+            task.add_done_callback(partial(self._ended, key))
+        page = await asyncio.shield(task)
+        return page.slice(after, through), page.floor
+
+    async def _load(self, key: tuple[int, int, int]) -> _Page:
+        partition, number, through = key
+        metrics.replay_reads.inc()
+        reading = await self._read(partition, number * PAGE, through)
+        page = _Page(number * PAGE, through, reading.records, reading.floor)
+        live = self._pages.get((partition, number))
+        if live is not None and page.after <= live.after <= page.through <= live.through:
+            page.kept += [kept for kept in live.kept if kept.record.offset > page.through]
+            page.through = live.through
+            page.size = sum(_size(kept.record) for kept in page.kept)
+        self._put((partition, number), page)
+        self._trim()
+        return page
+
+    def _ended(self, key: tuple[int, int, int], task: asyncio.Task[_Page]) -> None:
+        if self._reading.get(key) is task:
+            del self._reading[key]
+        if not task.cancelled():
+            task.exception()  # whoever waits gets it; it is no news when nobody does any more
+
+    def clear(self) -> None:
+        """Forget everything: the log has begun a new life."""
+        self._pages.clear()
+        self._reading.clear()
+        self._size = 0
+
+    def _put(self, key: tuple[int, int], page: _Page) -> None:
+        before = self._pages.pop(key, None)
+        self._size += page.size - (before.size if before is not None else 0)
+        self._pages[key] = page
+
+    def _trim(self) -> None:
+        while self._size > self._bound and len(self._pages) > 1:
+            _, page = self._pages.popitem(last=False)
+            self._size -= page.size
+        metrics.replay_cache_bytes.set(self._size)
+
+
+def _size(record: Record) -> int:
+    return OVERHEAD + 3 * (len(record.payload) + len(record.metadata))
+
+
+def _offset(kept: Kept) -> int:
+    return kept.record.offset

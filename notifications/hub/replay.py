@@ -1,0 +1,347 @@
+"""Replays: what a connection missed, out of the log, and from there on to live delivery.
+
+A replay is whole or nothing of it is sent: whether it can be is found out first. Then it goes out
+piece by piece as fast as the peer reads. Where many want the same recent messages they come from
+the pages in memory; where a client of few topics was away for long, only its topics are read.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from notifications import metrics
+from notifications.database import in_database
+from notifications.hub.pages import PAGE, Kept, Pages
+from notifications.hub.subscriber import Subscriber, Wish
+from notifications.log.read import (
+    CHUNK,
+    Headline,
+    Reading,
+    find_topics,
+    read_headlines,
+    read_of_topics,
+    read_purged,
+    read_range,
+)
+from notifications.log.records import Record, now_ms
+from notifications.recovery.cursor import Offsets, Unrecovered, below
+from notifications.recovery.splice import Range, Splice
+from notifications.topics.grammar import ONE
+from notifications.topics.matching import matches
+from notifications.topics.partitions import partitions_of
+
+SHARED_SPAN = 4 * PAGE
+"""Offsets of a partition that are read for everybody when one client needs them; a client that
+needs more is read for alone, and of its topics only if it has few."""
+
+HEADLINES = 5_000
+"""Messages that are looked at in one read, to count those wanted."""
+
+ROOM_DEADLINE = 30.0
+"""Seconds that a peer may take to make room for the next piece; then it is a slow consumer."""
+
+BREATH = 200
+"""Messages after which other connections have their turn."""
+
+
+class LostPlaceError(Exception):
+    """Something that was still to be sent has been purged; the client has to resume to be told."""
+
+
+class StoppedError(Exception):
+    """The connection takes nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many messages a replay may bring: in all, and (by a policy's name) of its topics."""
+
+    total: int
+    of: Callable[[str], tuple[str, int] | None] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Replay:
+    """What is wanted from the log.
+
+    after, through: by partition. floors: of the log when it was looked at last.
+    only: the pattern of the one subscription that asked; None for all.
+    ignore_begin: whether what came before that subscription is wanted too (`since`).
+    after_resume: whether this is what a client missed, not what it asked for.
+    max_age: milliseconds. permitted: tells by topic. count: messages sent.
+    """
+
+    after: Offsets
+    through: Offsets
+    floors: Offsets
+    caps: Caps
+    only: str | None = None
+    ignore_begin: bool = False
+    after_resume: bool = False
+    max_age: int | None = None
+    permitted: Callable[[str], bool] = lambda topic: True
+    count: int = field(default=0)
+
+
+class Feeder:
+    """Brings connections from a place in the log to another."""
+
+    def __init__(self, pages: Pages, partition_count: int, *, heads: Callable[[], Offsets]) -> None:
+        self._pages = pages
+        self._count = partition_count
+        self._heads = heads
+
+    async def replay(self, subscriber: Subscriber, replay: Replay) -> Unrecovered | None:
+        """Send what a replay wants, flagged, or say why it cannot be whole: then none was sent.
+
+        Raises LostPlaceError, StoppedError, Unavailable.
+        """
+        wanted = _Wanted(subscriber, replay)
+        starts = self._starts(subscriber, replay)
+        for partition in below(self._spread(starts), replay.floors, starts):
+            if await self._has_lost(subscriber, wanted, partition, starts[partition]):
+                return Unrecovered.BEYOND_RETENTION
+        if await self._are_too_many(wanted, starts, replay):
+            return Unrecovered.TOO_MANY
+        place = list(replay.through)
+        for partition, start in starts.items():
+            place[partition] = start
+        splice = Splice(place, starts)
+        while (due := splice.next(replay.through)) is not None:
+            replay.count += await self._feed(subscriber, wanted, due, splice, replayed=True)
+        metrics.messages_replayed.inc(replay.count)
+        return None
+
+    async def catch_up(self, subscriber: Subscriber, level: Callable[[], Offsets]) -> None:
+        """Give a detached connection what it has not had yet, until it stands level with the hub.
+
+        level: the hub's place now. Returns in the same turn of the loop in which it was level.
+        """
+        wanted = _Wanted(subscriber, None)
+        while subscriber.splice is not None:
+            due = subscriber.splice.next(level())
+            if due is None:
+                return
+            await self._feed(subscriber, wanted, due, subscriber.splice, replayed=False)
+
+    async def give(self, subscriber: Subscriber, records: Iterable[Record]) -> int:
+        """Send some messages once more, flagged, as far as the connection wants them."""
+        given = 0
+        now = now_ms()
+        for record in records:
+            if not subscriber.wanting(record.topic) or 0 < record.expires_at <= now:
+                continue
+            if subscriber.is_closed or not await subscriber.buffer.room(within=ROOM_DEADLINE):
+                break
+            subscriber.give(Kept(record).frame(replayed=True))
+            given += 1
+        return given
+
+    # --- Whether it can be whole ----------------------------------------------------------------
+
+    def _starts(self, subscriber: Subscriber, replay: Replay) -> dict[int, int]:
+        """Return where to begin in each partition that concerns the replay."""
+        starts: dict[int, int] = {}
+        for pattern, wish in subscriber.wishes.items():
+            if replay.only is not None and pattern != replay.only:
+                continue
+            if replay.after_resume and not wish.missed:
+                continue
+            for partition in partitions_of(pattern, self._count):
+                start = replay.after[partition]
+                if wish.begin and not replay.ignore_begin:
+                    start = max(start, wish.begin[partition])
+                if start < replay.through[partition]:
+                    starts[partition] = min(start, starts.get(partition, start))
+        return dict(sorted(starts.items()))
+
+    def _spread(self, starts: dict[int, int]) -> list[int]:
+        return [starts.get(partition, 0) for partition in range(self._count)]
+
+    async def _has_lost(
+        self, subscriber: Subscriber, wanted: "_Wanted", partition: int, start: int
+    ) -> bool:
+        """Tell whether something that is wanted after a place has been purged."""
+        patterns = list(subscriber.wishes)
+        purged = await in_database(read_purged, partition, start, patterns)
+        return len(purged) > 100 or any(
+            wanted.by_place(topic, partition, floor) for topic, floor in purged
+        )
+
+    async def _are_too_many(
+        self, wanted: "_Wanted", starts: dict[int, int], replay: Replay
+    ) -> bool:
+        """Tell whether more is wanted than may be replayed."""
+        caps = replay.caps
+        span = sum(replay.through[partition] - start for partition, start in starts.items())
+        if span <= caps.total and caps.of is None:
+            return False
+        total, by_policy = 0, dict[str, int]()
+        for partition, start in starts.items():
+            topics = await self._narrow(wanted, partition)
+            place = start
+            while place < replay.through[partition]:
+                lines = await in_database(
+                    read_headlines,
+                    partition,
+                    place,
+                    replay.through[partition],
+                    topics=topics,
+                    limit=HEADLINES,
+                )
+                for line in lines:
+                    if not wanted(line, partition, now_ms()):
+                        continue
+                    total += 1
+                    cap = caps.of(line.topic) if caps.of is not None else None
+                    if cap is not None:
+                        by_policy[cap[0]] = by_policy.get(cap[0], 0) + 1
+                        if by_policy[cap[0]] > cap[1]:
+                            return True
+                    if total > caps.total:
+                        return True
+                if len(lines) < HEADLINES:
+                    break
+                place = lines[-1].offset
+        return False
+
+    async def _narrow(self, wanted: "_Wanted", partition: int) -> list[int] | None:
+        """Return the rows of the few topics that are wanted; None where they may be many."""
+        if wanted.topics is not None and partition in wanted.topics:
+            return wanted.topics[partition]
+        patterns = wanted.patterns()
+        found = None
+        if all(_is_narrow(pattern) for pattern in patterns):
+            found = await in_database(find_topics, partition, patterns)
+        if wanted.topics is not None:
+            wanted.topics[partition] = found
+        return found
+
+    # --- Sending --------------------------------------------------------------------------------
+
+    async def _feed(
+        self,
+        subscriber: Subscriber,
+        wanted: "_Wanted",
+        due: Range,
+        splice: Splice,
+        *,
+        replayed: bool,
+    ) -> int:
+        """Send one piece of a range; return how many messages it had."""
+        await self._room(subscriber)
+        partition, after, through = due
+        end = min(through, (after // PAGE + 1) * PAGE)
+        found = self._pages.cached(partition, after, end)
+        if found is None:
+            found, end = await self._read(wanted, due)
+        kept, floor = found
+        if floor > after and await self._has_lost(subscriber, wanted, partition, after):
+            raise LostPlaceError
+        sent = 0
+        now = now_ms()
+        for number, one in enumerate(kept):
+            if number % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
+            # Asked at the last moment: what was unsubscribed meanwhile is not sent any more.
+            if wanted(one.record, partition, now):
+                if not subscriber.buffer.has_room:
+                    await self._room(subscriber)
+                    now = now_ms()
+                subscriber.give(one.frame(replayed=replayed))
+                sent += 1
+        splice.fed(partition, end)
+        if subscriber.is_closed:
+            raise StoppedError
+        return sent
+
+    async def _room(self, subscriber: Subscriber) -> None:
+        if not await subscriber.buffer.room(within=ROOM_DEADLINE) or subscriber.is_closed:
+            raise StoppedError
+
+    async def _read(self, wanted: "_Wanted", due: Range) -> tuple[tuple[list[Kept], int], int]:
+        """Read a piece that is not in memory; return its messages, the floor, and its end."""
+        partition, after, through = due
+        if self._pages.missing(partition, after, through) <= SHARED_SPAN:
+            end = min(through, (after // PAGE + 1) * PAGE)
+            head = max(through, self._heads()[partition])
+            return await self._pages.load(partition, after, end, head=head), end
+        metrics.replay_reads.inc()
+        topics = await self._narrow(wanted, partition)
+        reading: Reading
+        if topics is None:
+            reading = await in_database(read_range, partition, after, through)
+        else:
+            reading = await in_database(read_of_topics, partition, topics, after, through)
+        records = reading.records
+        end = records[-1].offset if len(records) == CHUNK else through
+        return ([Kept(record) for record in records], reading.floor), end
+
+
+class _Wanted:
+    """Tells whether a connection wants a message, and remembers the answer for its topic."""
+
+    def __init__(self, subscriber: Subscriber, replay: Replay | None) -> None:
+        self.topics: dict[int, list[int] | None] | None = {} if replay is not None else None
+        self._subscriber = subscriber
+        self._replay = replay
+        self._known: dict[str, list[Wish]] = {}
+        self._version = subscriber.version
+
+    def __call__(self, message: Record | Headline, partition: int, now: int) -> bool:
+        """Tell it for a message at a moment (milliseconds)."""
+        if 0 < message.expires_at <= now:
+            return False
+        replay = self._replay
+        for wish in self._wishes(message.topic):
+            if not self._begins_before(wish, partition, message.offset):
+                continue
+            if replay is None:
+                return True
+            ages = [age for age in (wish.max_age, replay.max_age) if age is not None]
+            if not ages or now - message.published_at <= min(ages):
+                return True
+        return False
+
+    def by_place(self, topic: str, partition: int, offset: int) -> bool:
+        """Tell it for a place of which nothing else is known any more."""
+        return any(self._begins_before(wish, partition, offset) for wish in self._wishes(topic))
+
+    def patterns(self) -> list[str]:
+        """Return the patterns that are asked about."""
+        if self._replay is not None and self._replay.only is not None:
+            return [self._replay.only]
+        return list(self._subscriber.wishes)
+
+    def _begins_before(self, wish: Wish, partition: int, offset: int) -> bool:
+        if self._replay is not None and self._replay.ignore_begin:
+            return True
+        return wish.begins_before(partition, offset)
+
+    def _wishes(self, topic: str) -> list[Wish]:
+        if self._version != self._subscriber.version:
+            self._known = {}
+            self._version = self._subscriber.version
+            if self.topics is not None:
+                self.topics = {}
+        known = self._known.get(topic)
+        if known is None:
+            known = self._known[topic] = self._find(topic)
+        return known
+
+    def _find(self, topic: str) -> list[Wish]:
+        replay = self._replay
+        if replay is None:
+            return self._subscriber.wanting(topic)
+        if not replay.permitted(topic):
+            return []
+        if replay.only is not None:
+            wish = self._subscriber.wishes.get(replay.only)
+            return [wish] if wish is not None and matches(replay.only, topic) else []
+        found = self._subscriber.wanting(topic)
+        return [wish for wish in found if wish.missed] if replay.after_resume else found
+
+
+def _is_narrow(pattern: str) -> bool:
+    """Tell whether a pattern's topics are found by a prefix of two whole segments, or by name."""
+    return ONE not in ".".join(pattern.split(".")[:2])
