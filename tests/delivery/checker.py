@@ -9,6 +9,7 @@ under the id and at the place that it was acknowledged with, as often as it was 
 in the log must reach every client whose subscriptions want it, acknowledged or not.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ class _Checker:
             case Failed():
                 publish.refused += 1
                 self.report.counts["failed attempts"] += 1
-            case Unknown():
+            case _:
                 self.report.counts["unknown attempts"] += 1
 
     def _take_fault(self, event: FaultOn | Evidence | FaultOff) -> None:
@@ -194,7 +195,7 @@ class _Checker:
                 client.move(event.cursor)
             case Recovered():
                 client.take_recovered(number, event)
-            case Gap():
+            case _:
                 client.take_gap(number, event)
 
     def _note(self, event: Acknowledged | Logged | Received | Handled) -> None:
@@ -257,7 +258,7 @@ class _Checker:
         """Return from when on the seconds count in which a message must be delivered."""
         publish = self.publishes.get(message.key)
         if publish is None:
-            return self.healed_at
+            return math.inf  # nobody published it; that is reported
         first = publish.acknowledged[0].at if publish.acknowledged else publish.last
         return max(self.healed_at, first)
 
