@@ -154,7 +154,8 @@ class _Checker:
             self.turns.append((event.at, 1))
             self.report.counts["faults"] += 1
         elif isinstance(event, Evidence):
-            self.faults[event.fault].lacks.discard(event.what)
+            if not self.faults[event.fault].healed:
+                self.faults[event.fault].lacks.discard(event.what)
         else:
             self.faults[event.fault].healed = True
             self.turns.append((event.at, -1))

@@ -170,9 +170,9 @@ class _Run:
         """Have the subscribers connected and subscribed, and kept so, meanwhile."""
         urls = [server.socket_url for server in self.servers]
         wishes = self.parameters.wishes
-        keys = {
-            one: await self._key(f"--grant-subscribe={one}") for one in {w.grants for w in wishes}
-        }
+        grants = sorted({wish.grants for wish in wishes})
+        made = await asyncio.gather(*(self._key(f"--grant-subscribe={one}") for one in grants))
+        keys = dict(zip(grants, made, strict=True))
         for wish in wishes:
             state = SubscriberState(
                 wish.name,

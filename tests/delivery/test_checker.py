@@ -176,6 +176,7 @@ def test_a_fault_that_did_not_bite_is_invalid() -> None:
     story.add(FaultOn(fault="kill 2", needs=["the process is gone", "a socket broke"]))
     story.add(Evidence(fault="kill 2", what="the process is gone"))
     story.add(FaultOff(fault="kill 2"))
+    story.add(Evidence(fault="kill 2", what="a socket broke"))  # not by the fault: it is over
     report = story.judge()
     assert report.verdict == "invalid"
     assert report.invalid == ["kill 2 did not bite: no a socket broke"]
