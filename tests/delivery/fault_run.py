@@ -1,0 +1,297 @@
+"""A fault run: two servers, steady publishers, subscribers that come and go, and kill -9.
+
+Everything that happens goes into a history; tests/delivery/checker.py judges it.
+"""
+
+import asyncio
+import json
+import random
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.delivery.checker import check
+from tests.delivery.fault_publishers import (
+    LAST_CALL,
+    Plan,
+    RestPublisher,
+    SocketPublisher,
+    make_plans,
+)
+from tests.delivery.fault_subscriber import FaultSubscriber, Habits
+from tests.delivery.history import (
+    Evidence,
+    FaultOff,
+    FaultOn,
+    History,
+    Logged,
+    Offsets,
+    Stopped,
+    read_history,
+)
+from tests.delivery.report import Report
+from tests.delivery.subscriber_state import SubscriberState
+from tests.deployment import Deployment, Server
+
+TOPICS = [
+    f"{group}.{leaf}"
+    for group in ("shop.1", "shop.2", "yard.1", "yard.2", "mill.1")
+    for leaf in "abcd"
+]
+
+PROCESS_GONE = "the process is gone"
+SOCKET_BROKE = "a client's socket broke"
+
+QUIESCE_SECONDS = 20.0
+"""Seconds in which every subscriber must have everything after the last publish."""
+
+SETTLE_SECONDS = 15.0
+"""Seconds for any other condition that the run waits for."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A subscriber that a run has. grants: what its key may subscribe to, one pattern."""
+
+    name: str
+    patterns: Sequence[str]
+    grants: str
+    habits: Habits = field(default_factory=Habits)
+    deduplicates: bool = True
+
+
+COMES_AND_GOES = Habits(stays=(2, 5), away=(0.3, 2))
+TAKES_ITSELF_OVER = Habits(stays=(2, 5))
+
+WISHES = (
+    Wish("everything", ("**",), "**"),
+    Wish("literal topics", ("shop.1.a", "yard.2.b"), "**"),
+    Wish("overlapping patterns", ("mill.1.*", "mill.**", "mill.1.a"), "mill.**"),
+    Wish("comes and goes", ("shop.**",), "shop.**", COMES_AND_GOES),
+    Wish("comes and goes too", ("yard.*.a", "yard.*.b", "shop.2.c"), "**", COMES_AND_GOES),
+    Wish("takes itself over", ("shop.1.*", "yard.**"), "**", TAKES_ITSELF_OVER),
+    Wish("takes its topics over", ("mill.1.b", "shop.2.d"), "**", TAKES_ITSELF_OVER),
+)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a run is made of.
+
+    seconds: of publishing, all in all. kills: how many, evenly. rate: publishes a second.
+    down: seconds that a killed server stays away. env: for the servers.
+    """
+
+    seconds: float = 40
+    kills: int = 3
+    rate: float = 60
+    rest_publishers: int = 4
+    socket_publishers: int = 2
+    down: float = 1.5
+    wishes: Sequence[Wish] = WISHES
+    env: dict[str, str] = field(default_factory=dict)
+    seed: int = 1
+
+
+async def fault_run(deployment: Deployment, directory: Path, parameters: Parameters) -> Report:
+    """Run, write the history into a directory, and return the checker's report of it."""
+    with History(directory / "history.jsonl") as history:
+        run = _Run(deployment, history, parameters)
+        await run.run()
+    return check(read_history(history.path))
+
+
+class _Run:
+    def __init__(self, deployment: Deployment, history: History, parameters: Parameters) -> None:
+        self.deployment = deployment
+        self.history = history
+        self.parameters = parameters
+        self.servers: list[Server] = []
+        self.subscribers: list[FaultSubscriber] = []
+        self.stop = threading.Event()
+
+    async def run(self) -> None:
+        """Start everything, do the harm, heal, wait until all is quiet, audit the log."""
+        parameters = self.parameters
+        ports = [_fixed_port(), _fixed_port()]
+        self.servers = list(await asyncio.gather(*map(self._start, ports)))
+        async with self._subscribing():
+            async with self._publishing():
+                phase = parameters.seconds / (parameters.kills + 1)
+                for number in range(parameters.kills):
+                    await asyncio.sleep(phase - parameters.down)  # a quiet phase, by intent
+                    await self._kill(number)
+                await asyncio.sleep(phase)
+                for subscriber in self.subscribers:
+                    subscriber.steady = True
+            self.history.record(Stopped())
+            await self._quiesce()
+            await asyncio.to_thread(self._audit)
+
+    # --- Servers ------------------------------------------------------------------------------
+
+    async def _start(self, port: int) -> Server:
+        env = {"NOTIFICATIONS_RATE_LIMITS": "off"} | self.parameters.env
+        return await asyncio.to_thread(lambda: self.deployment.start(port=port, **env))
+
+    async def _kill(self, number: int) -> None:
+        """Kill a server with SIGKILL, see that it bit, and start it again on its port."""
+        place = number % len(self.servers)
+        victim = self.servers[place]
+        url = victim.socket_url
+        await _until(
+            lambda: any(one.is_on(url) for one in self.subscribers),
+            "nobody is on the server to kill",
+        )
+        fault = f"kill {number + 1}"
+        broken = sum(one.broken[url] for one in self.subscribers)
+        self.history.record(FaultOn(fault=fault, needs=[PROCESS_GONE, SOCKET_BROKE]))
+        await asyncio.to_thread(victim.kill)
+        killed_at = time.monotonic()
+        if victim.process.poll() is not None:
+            self.history.record(Evidence(fault=fault, what=PROCESS_GONE))
+        await _until(
+            lambda: sum(one.broken[url] for one in self.subscribers) > broken,
+            "no socket broke",
+        )
+        self.history.record(Evidence(fault=fault, what=SOCKET_BROKE))
+        await asyncio.sleep(max(0, killed_at + self.parameters.down - time.monotonic()))
+        self.servers[place] = await self._start(victim.port)
+        self.history.record(FaultOff(fault=fault))
+
+    # --- Clients ------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _subscribing(self) -> AsyncIterator[None]:
+        """Have the subscribers connected and subscribed, and kept so, meanwhile."""
+        urls = [server.socket_url for server in self.servers]
+        wishes = self.parameters.wishes
+        grants = sorted({wish.grants for wish in wishes})
+        made = await asyncio.gather(*(self._key(f"--grant-subscribe={one}") for one in grants))
+        keys = dict(zip(grants, made, strict=True))
+        for wish in wishes:
+            state = SubscriberState(
+                wish.name,
+                self.history,
+                patterns=wish.patterns,
+                grants=[wish.grants],
+                deduplicates=wish.deduplicates,
+            )
+            chance = random.Random(f"{self.parameters.seed} {wish.name}")
+            self.subscribers.append(
+                FaultSubscriber(
+                    state, self.history, urls, keys[wish.grants], habits=wish.habits, chance=chance
+                )
+            )
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one.run()) for one in self.subscribers]
+            await _until(
+                lambda: all(one.is_served for one in self.subscribers),
+                "not all subscribers are served",
+            )
+            yield
+            for task in running:
+                task.cancel()
+
+    @asynccontextmanager
+    async def _publishing(self) -> AsyncIterator[None]:
+        """Have the publishers publish meanwhile; then wait until each has its last answer."""
+        parameters = self.parameters
+        key = await self._key("--grant-publish=**")
+        names = [f"rest {number}" for number in range(parameters.rest_publishers)]
+        names += [f"socket {number}" for number in range(parameters.socket_publishers)]
+        plans = make_plans(
+            self.history,
+            TOPICS,
+            names,
+            rate=parameters.rate,
+            stop=self.stop,
+            seed=parameters.seed,
+        )
+        threads = [self._rest(plan, key, first) for first, plan in enumerate(plans)][
+            : parameters.rest_publishers
+        ]
+        urls = [server.socket_url for server in self.servers]
+        async with asyncio.TaskGroup() as tasks:
+            for first, plan in enumerate(plans[parameters.rest_publishers :]):
+                tasks.create_task(SocketPublisher(plan, urls, key, first=first).run())
+            for thread in threads:
+                thread.start()
+            try:
+                yield
+            finally:
+                self.stop.set()
+                for thread in threads:
+                    await asyncio.to_thread(thread.join, LAST_CALL + SETTLE_SECONDS)
+        assert not any(thread.is_alive() for thread in threads), "a publisher did not end"
+
+    def _rest(self, plan: Plan, key: str, first: int) -> RestPublisher:
+        return RestPublisher(plan, [server.url for server in self.servers], key, first=first)
+
+    async def _key(self, *grants: str) -> str:
+        output = await asyncio.to_thread(
+            self.deployment.manage, "create_api_key", f"key {' '.join(grants)}", *grants
+        )
+        return output.strip()
+
+    # --- The end ------------------------------------------------------------------------------
+
+    async def _quiesce(self) -> None:
+        """Wait until all subscribers have everything; the checker says what it means if not."""
+        heads: Offsets = dict(
+            await asyncio.to_thread(
+                self.deployment.query, "SELECT id, head FROM notifications_partition"
+            )
+        )
+        deadline = time.monotonic() + QUIESCE_SECONDS
+        while time.monotonic() < deadline:
+            if all(one.has_reached(heads) for one in self.subscribers):
+                return
+            await asyncio.sleep(0.1)
+
+    def _audit(self) -> None:
+        """Note the log as it is, read without our code."""
+        rows = self.deployment.query(
+            "SELECT m.id, t.name, m.seq, m.partition_id, m.offset, m.payload "
+            "FROM notifications_message m JOIN notifications_topic t ON t.id = m.topic_id "
+            "ORDER BY m.partition_id, m.offset"
+        )
+        self.history.record(
+            *(
+                Logged(
+                    id=str(id_),
+                    topic=topic,
+                    seq=seq,
+                    position=(partition, offset),
+                    key=json.loads(payload)["key"],
+                )
+                for id_, topic, seq, partition, offset, payload in rows
+            )
+        )
+
+
+async def _until(condition: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        await asyncio.sleep(0.02)
+
+
+def _fixed_port() -> int:
+    """Return a free port below the range that clients get theirs from.
+
+    A killed server must find its port free again; one of that range may be a client's meanwhile.
+    """
+    for _ in range(100):
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
