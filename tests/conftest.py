@@ -9,12 +9,18 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
+from hypothesis import HealthCheck
+from hypothesis import settings as settings_of_hypothesis
 
 from notifications.services.writer import close_writer
 from tests.backends import POSTGRES, postgres_answers, redis_answers
 from tests.deployment import Deployment
 
 exercised: Counter[str] = Counter()
+
+# How fast examples are made depends on what else the machine does.
+settings_of_hypothesis.register_profile("ours", suppress_health_check=[HealthCheck.too_slow])
+settings_of_hypothesis.load_profile("ours")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

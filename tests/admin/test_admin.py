@@ -274,7 +274,7 @@ def test_subscriptions_are_ended_through_the_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ended: list[Subscription] = []
-    monkeypatch.setattr("notifications.admin.clients.drop_subscriptions", ended.extend)
+    monkeypatch.setattr("notifications.admin.clients.end_subscriptions", ended.extend)
     row = subscription(admin_user, "a")
     subscription(admin_user, "b")
     delete(admin_client, row)

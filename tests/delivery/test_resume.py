@@ -167,13 +167,12 @@ async def test_a_session_open_elsewhere_is_taken_over(cluster: Deployment) -> No
             # The same on one server: the older socket goes, the newer one resumes.
             async with resumed(servers[1], key, success["sessionId"], complete["cursor"]) as (
                 third,
-                answer,
+                again,
             ):
-                assert answer["resumed"] is True
+                assert again["resumed"] is True
                 messages, _ = await replayed(third)
                 assert [message["payload"] for message in messages] == [3]
                 assert (await second.closed(timeout=2))[0] == 4504
-
 
 
 async def test_since_and_last(embedded: Deployment) -> None:

@@ -1,8 +1,11 @@
-"""A connection's buffer and subscriber: order, bounds, holding back."""
+"""A connection's buffer and subscriber: order, bounds, expiry, room."""
 
 import asyncio
 from typing import Any
 
+import pytest
+
+from notifications.hub import buffer as buffer_module
 from notifications.hub.buffer import Buffer, Flusher
 from notifications.hub.encoded import Encoded
 from notifications.hub.subscriber import Subscriber
@@ -22,7 +25,7 @@ class Watched:
             wake=lambda: self.calls.append("wake"),
             overflow=lambda: self.calls.append("overflow"),
         )
-        self.subscriber = Subscriber(self.buffer, bound=bound)
+        self.subscriber = Subscriber(self.buffer)
 
     def drain(self) -> list[str]:
         taken: list[Any] = []
@@ -51,36 +54,63 @@ def test_over_the_bound_everything_is_let_go_once() -> None:
     assert (watched.drain(), watched.buffer.size) == ([], 0)
 
 
-def test_held_messages_follow_in_order_when_released() -> None:
+def test_a_closed_subscriber_takes_nothing() -> None:
     watched = Watched(100)
-    watched.subscriber.hold()
-    watched.subscriber.deliver("t", frame("1", 1))
-    watched.subscriber.deliver("t", frame("2", 1))
-    assert watched.drain() == []
-    assert watched.subscriber.held
-    watched.buffer.push(frame("subscribed", 1))
-    watched.subscriber.release()
-    assert watched.drain() == ["subscribed", "1", "2"]
-    assert watched.subscriber.delivered == 2
-
-
-def test_only_what_is_still_wanted_follows() -> None:
-    watched = Watched(100)
-    watched.subscriber.hold()
-    watched.subscriber.deliver("kept", frame("1", 1))
-    watched.subscriber.deliver("refused", frame("2", 1))
-    watched.subscriber.release(wanted=lambda topic: topic == "kept")
-    assert watched.drain() == ["1"]
-
-
-def test_a_closed_subscriber_takes_nothing_and_lets_go() -> None:
-    watched = Watched(100)
-    watched.subscriber.hold()
-    watched.subscriber.deliver("t", frame("1", 1))
+    watched.subscriber.give(frame("1", 1))
     watched.subscriber.close()
-    watched.subscriber.release()
-    watched.subscriber.deliver("t", frame("2", 1))
-    assert watched.drain() == []
+    watched.subscriber.give(frame("2", 1))
+    assert watched.drain() == ["1"]
+    assert watched.subscriber.delivered == 1
+
+
+def expiring(text: str, at: int) -> Encoded:
+    return Encoded(text.encode(), expires_at=at)
+
+
+@pytest.mark.parametrize("way", ["pop", "peek", "take"])
+def test_what_expired_while_it_waited_is_let_go(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer_module, "now_ms", lambda: 1_000)
+    watched = Watched(100)
+    for one in (expiring("a", 1_000), frame("b", 1), expiring("c", 1_001), expiring("d", 999)):
+        watched.buffer.push(one)
+    if way == "take":
+        assert [framed[2:] for framed in watched.buffer.take(100)] == [b"b", b"c"]
+    elif way == "peek":
+        first = watched.buffer.peek()
+        assert first is not None
+        assert first.text == "b"
+    else:
+        assert watched.drain() == ["b", "c"]
+    assert watched.buffer.size == (2 if way == "peek" else 0)
+
+
+async def test_room_is_waited_for() -> None:
+    watched = Watched(10)
+    assert await watched.buffer.room(within=1)
+    watched.buffer.push(frame("a", 4))
+    watched.buffer.push(frame("b", 4))
+    waiting = asyncio.create_task(watched.buffer.room(within=10))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    watched.buffer.pop()
+    assert await waiting
+
+
+async def test_who_makes_no_room_in_time_is_a_slow_consumer() -> None:
+    watched = Watched(10)
+    watched.buffer.push(frame("a", 8))
+    assert not await watched.buffer.room(within=0.01)
+    assert watched.calls == ["wake", "overflow"]
+    assert not await watched.buffer.room(within=0.01)
+
+
+async def test_an_overrun_ends_the_waiting() -> None:
+    watched = Watched(10)
+    watched.buffer.push(frame("a", 8))
+    waiting = asyncio.create_task(watched.buffer.room(within=10))
+    await asyncio.sleep(0)
+    watched.buffer.overrun()
+    assert not await waiting
 
 
 def test_a_flush_that_fails_stops_no_other() -> None:
@@ -96,24 +126,3 @@ def test_a_flush_that_fails_stops_no_other() -> None:
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     assert flushed == ["other"]
-
-
-def test_two_holds_need_two_releases() -> None:
-    watched = Watched(100)
-    watched.subscriber.hold()
-    watched.subscriber.hold()
-    watched.subscriber.deliver("t", frame("1", 1))
-    watched.subscriber.release()
-    assert watched.drain() == []
-    watched.subscriber.release()
-    assert watched.drain() == ["1"]
-
-
-def test_what_is_held_is_bounded_too() -> None:
-    watched = Watched(10)
-    watched.subscriber.hold()
-    for _ in range(3):
-        watched.subscriber.deliver("t", frame("x", 5))
-    assert watched.calls == ["overflow"]
-    watched.subscriber.release()
-    assert watched.drain() == []

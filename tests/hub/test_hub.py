@@ -14,10 +14,12 @@ from notifications.errors import Unavailable
 from notifications.hub import Hub, Subscriber
 from notifications.hub import hub as hub_module
 from notifications.hub.buffer import Buffer
+from notifications.hub.subscriber import Wish
 from notifications.log.append import append
 from notifications.log.creation import LogIdentity, read_identity
-from notifications.log.read import read_heads
+from notifications.log.read import LogState, read_state
 from notifications.log.records import Record
+from notifications.models import Log, Message, Partition, Topic
 from tests.records import publication
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,7 +34,7 @@ class Peer:
         self.news = asyncio.Event()
         self.overflowed = False
         self.buffer = Buffer(100_000, wake=self.news.set, overflow=self._overflow)
-        self.subscriber = Subscriber(self.buffer, bound=100_000)
+        self.subscriber = Subscriber(self.buffer)
         self.received: list[dict[str, Any]] = []
 
     def _overflow(self) -> None:
@@ -86,7 +88,7 @@ async def publish(hub: Hub, *topics: str) -> list[Record]:
 async def subscribe(hub: Hub, peer: Peer, *patterns: str) -> None:
     await hub.follow(patterns)
     for pattern in patterns:
-        hub.add(peer.subscriber, pattern, f"id of {pattern}")
+        hub.add(peer.subscriber, pattern, Wish(f"id of {pattern}"))
 
 
 async def test_what_is_published_after_subscribing_arrives_once(hub: Hub) -> None:
@@ -138,7 +140,6 @@ async def test_more_than_one_chunk_is_read_to_the_end(
     monkeypatch.setattr(hub_module, "CHUNK", 500)
     net.drop = lambda _: True
     peer = Peer()
-    peer.subscriber.bound = 10_000_000
     peer.buffer._bound = 10_000_000
     await subscribe(hub, peer, "a.b")
     await in_database(append, [publication("a.b", n) for n in range(1234)])
@@ -151,7 +152,7 @@ async def test_the_cursor_is_where_a_subscription_begins(hub: Hub) -> None:
     await subscribe(hub, peer, "a.b")
     partition = str(records[0].partition)
     assert hub.cursor(peer.subscriber).offsets[partition] == 2
-    assert len(hub.cursor_now().offsets) == 16
+    assert len(hub.cursor_at(hub.offsets()).offsets) == 16
     assert hub.moved(peer.subscriber).offsets == {}
     await publish(hub, "a.b")
     await peer.until(1)
@@ -159,16 +160,17 @@ async def test_the_cursor_is_where_a_subscription_begins(hub: Hub) -> None:
     assert hub.moved(peer.subscriber).offsets == {}
 
 
-async def test_while_messages_are_held_nothing_has_moved(hub: Hub) -> None:
+async def test_while_a_connection_is_detached_nothing_has_moved(hub: Hub) -> None:
     peer, other = Peer(), Peer()
     await subscribe(hub, peer, "a.b")
     await subscribe(hub, other, "a.b")
     hub.cursor(peer.subscriber)
-    peer.subscriber.hold()
+    hub.detach(peer.subscriber)
     (record,) = await publish(hub, "a.b")
     await other.until(1)
     assert hub.moved(peer.subscriber).offsets == {}
-    peer.subscriber.release()
+    assert peer.take() == []
+    await hub.attach(peer.subscriber)
     assert hub.moved(peer.subscriber).offsets == {str(record.partition): 1}
     assert peer.take() == ["a.b#0"]
 
@@ -230,7 +232,7 @@ async def test_forgetting_a_connection_twice_takes_nothing_from_others(
     await subscribe(hub, gone, "a.b")
     await subscribe(hub, stays, "a.b")
     hub.forget(gone.subscriber)
-    gone.subscriber.patterns["a.b"] = "written when it was too late"
+    gone.subscriber.wishes["a.b"] = Wish("written when it was too late")
     hub.forget(gone.subscriber)
     await asyncio.sleep(0.1)  # some looks, any of which would leave a partition nobody needs
     await publish(hub, "a.b")
@@ -247,11 +249,13 @@ async def test_a_head_that_another_look_found_first_is_not_delivered_again(
     async with asyncio.timeout(WAIT):
         while hub._heads[partition] < 3:
             await asyncio.sleep(0.01)
-    monkeypatch.setattr(hub_module, "read_heads", lambda: {partition: 1})  # slow, so old
+    heads = tuple(int(number == partition) for number in range(len(hub.heads())))
+    old = LogState(hub.identity.epoch, heads, (0,) * len(heads))
+    monkeypatch.setattr(hub_module, "read_state", lambda: old)  # slow, so old
     peer = Peer()
     await subscribe(hub, peer, "a.b")
     assert hub.cursor(peer.subscriber).offsets[str(partition)] == 3
-    monkeypatch.setattr(hub_module, "read_heads", read_heads)
+    monkeypatch.setattr(hub_module, "read_state", read_state)
     await publish(hub, "a.b")
     assert await peer.until(1) == ["a.b#0"]
     assert peer.received[0]["seq"] == 4
@@ -263,10 +267,10 @@ async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(
     peer = Peer()
     await subscribe(hub, peer, "a.b")
 
-    def away() -> dict[int, int]:
+    def away() -> LogState:
         raise OperationalError("away")
 
-    monkeypatch.setattr(hub_module, "read_heads", away)
+    monkeypatch.setattr(hub_module, "read_state", away)
     with pytest.raises(Unavailable):
         await hub.follow(["x.y"])
     net.drop = lambda _: True
@@ -275,7 +279,7 @@ async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(
         while hub.log_reachable:
             await asyncio.sleep(0.01)
     assert peer.take() == []
-    monkeypatch.setattr(hub_module, "read_heads", read_heads)
+    monkeypatch.setattr(hub_module, "read_state", read_state)
     assert await peer.until(1) == ["a.b#0"]
     await subscribe(hub, peer, "x.y")
 
@@ -291,3 +295,86 @@ async def test_a_slow_connection_harms_nobody_else(hub: Hub) -> None:
     assert len(await quick.until(5)) == 5
     assert slow.overflowed
     assert len(slow.buffer) == 0
+
+
+async def test_what_came_while_detached_follows_in_order(hub: Hub) -> None:
+    """Out of the log, whatever the hints did; by then also what a new subscription wants."""
+    peer, other = Peer(), Peer()
+    await subscribe(hub, peer, "a.b.x")
+    await subscribe(hub, other, "a.b.*")
+    hub.detach(peer.subscriber)
+    await publish(hub, "a.b.x", "a.b.y", "a.b.x")
+    await other.until(3)
+    begin = hub.detach(peer.subscriber)
+    hub.add(peer.subscriber, "a.b.y", Wish("later", begin=begin))
+    await publish(hub, "a.b.y", "a.b.x")
+    await other.until(5)
+    await hub.attach(peer.subscriber)
+    assert peer.take() == [], "something else keeps it off the live stream still"
+    await hub.attach(peer.subscriber)
+    await publish(hub, "a.b.x")
+    expected = ["a.b.x#0", "a.b.x#2", "a.b.y#0", "a.b.x#1", "a.b.x#0"]
+    assert await peer.until(5) == expected
+    assert [frame["position"][1] for frame in peer.received] == [1, 3, 4, 5, 6]
+
+
+async def test_a_hub_that_is_behind_comes_as_far_as_a_client_was(hub: Hub, net: Net) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    net.drop = lambda _: True
+    hub._poll_interval = 1_000
+    await publish(hub, "a.b", "a.b")
+    state = await in_database(read_state)
+    await hub.reach(state)
+    assert hub.offsets() == state.heads
+    assert peer.take() == ["a.b#0", "a.b#1"]
+
+
+async def test_what_was_purged_before_it_was_delivered_is_told(hub: Hub, net: Net) -> None:
+    gaps: list[tuple[str | None, str]] = []
+    peer, other = Peer(), Peer()
+    peer.subscriber.tell_gap = lambda topic, reason: gaps.append((topic, str(reason)))
+    other.subscriber.tell_gap = lambda topic, reason: gaps.append((topic, "not for it"))
+    await subscribe(hub, peer, "a.b.*")
+    await subscribe(hub, other, "a.b.other")
+    net.drop = lambda _: True
+
+    def publish_and_purge() -> None:
+        _, records = append([publication("a.b.c", 1), publication("a.b.c", 2)])
+        partition = records[0].partition
+        Topic.objects.filter(name="a.b.c").update(floor=1)
+        Partition.objects.filter(pk=partition).update(floor=1)
+        Message.objects.filter(offset=1, partition=partition).delete()
+
+    await in_database(publish_and_purge)
+    assert await peer.until(1) == [2]
+    assert gaps == [("a.b.c", "BEYOND_RETENTION")]
+
+
+async def test_a_new_epoch_begins_at_the_heads_that_are_there(hub: Hub, net: Net) -> None:
+    gaps: list[tuple[str | None, str]] = []
+    peer, fed = Peer(), Peer()
+    for one in (peer, fed):
+        await subscribe(hub, one, "a.b")
+        hub.register(one.subscriber)
+    lost: list[str] = []
+    peer.subscriber.tell_gap = lambda topic, reason: gaps.append((topic, str(reason)))
+    fed.subscriber.lost = lambda: lost.append("lost")
+    hub.detach(fed.subscriber)
+    await publish(hub, "a.b", "a.b")
+    await peer.until(2)
+
+    def restore() -> None:
+        Message.objects.all().delete()
+        Topic.objects.all().update(seq=0)
+        Partition.objects.all().update(head=0)
+        Log.objects.update(epoch="xnew")
+
+    await in_database(restore)
+    async with asyncio.timeout(WAIT):
+        while hub.identity.epoch != "xnew":
+            await asyncio.sleep(0.01)
+    assert (gaps, lost) == ([(None, "EPOCH_CHANGED")], ["lost"])
+    await publish(hub, "a.b")
+    await peer.until(3)
+    assert peer.received[-1]["seq"] == 1

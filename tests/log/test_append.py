@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from notifications.log.append import append
-from notifications.log.read import read_after, read_heads
+from notifications.log.read import read_range, read_state
 from notifications.log.records import (
     Appended,
     CarriedBefore,
@@ -63,10 +63,11 @@ def test_what_is_read_is_what_was_appended() -> None:
         ]
     )
     partition = records[0].partition
-    assert read_after(partition, 0) == records
-    assert read_after(partition, 1) == records[1:]
-    assert read_after(partition, 0, limit=1) == records[:1]
-    assert read_heads()[partition] == 2
+    assert read_range(partition, 0, 2).records == records
+    assert read_range(partition, 1, 2).records == records[1:]
+    assert read_range(partition, 0, 1).records == records[:1]
+    assert read_range(partition, 0, 2, limit=1).records == records[:1]
+    assert read_state().heads[partition] == 2
     assert decode_records(encode_records(records)) == records
 
 

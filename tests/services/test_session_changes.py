@@ -18,6 +18,7 @@ def change(number: int) -> SessionChange:
     return SessionChange(
         handle=uuid.UUID(int=number),
         server_id="s",
+        connects=1,
         state="connected",
         reason="",
         since=timezone.now(),

@@ -1,6 +1,6 @@
 """Sessions, subscriptions and servers: what rows say, whatever the order of events."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts.principal import Principal
 from accounts.services import create_user
+from notifications.conf import conf
 from notifications.errors import AlreadySubscribed, TooManySubscriptions, UnknownSubscription
 from notifications.models import Server, Session, Subscription
 from notifications.services.servers import (
@@ -29,6 +30,7 @@ from notifications.services.sessions import (
     forget_ended_sessions,
     open_session,
     record_changes,
+    taken_lately,
 )
 from notifications.services.subscriptions import (
     add_subscription,
@@ -62,15 +64,22 @@ def server() -> str:
     return server_id
 
 
-def open_(alice: Principal, server: str, client_id: str = "tab", **more: Any) -> OpenedSession:
+def open_(
+    alice: Principal,
+    server: str,
+    client_id: str = "tab",
+    *,
+    resume: str | None = None,
+    now: datetime = NOW,
+    **more: Any,
+) -> OpenedSession:
     client = ClientDescription(client_id=client_id, **more)
-    return open_session(alice, client, server_id=server, now=NOW)
+    return open_session(alice, client, server_id=server, now=now, resume=resume)
 
 
 def change(opened: OpenedSession, server: str, state: str, **more: Any) -> SessionChange:
-    return SessionChange(
-        handle=opened.handle, server_id=server, state=state, since=LATER, **({"reason": ""} | more)
-    )
+    fields: dict[str, Any] = {"reason": "", "connects": opened.connects, "since": LATER} | more
+    return SessionChange(handle=opened.handle, server_id=server, state=state, **fields)
 
 
 def test_only_a_digest_of_the_secret_is_kept(alice: Principal, server: str) -> None:
@@ -194,12 +203,66 @@ def test_long_ended_sessions_are_forgotten_with_what_nobody_wants_any_more(
     assert set(kept) == {("comes back", "a.b"), ("comes back", "a.c")}
 
 
+# --- Resuming -----------------------------------------------------------------------------------
+
+
+def test_a_session_goes_on_with_its_secret(alice: Principal, server: str) -> None:
+    first = open_(alice, server)
+    record_changes([change(first, server, Session.State.RECONNECTING)])
+    second = open_(alice, server, resume=first.secret)
+    assert second.resumed
+    assert (second.handle, second.secret) == (first.handle, first.secret)
+    assert (first.connects, second.connects, second.replaced) == (1, 2, None)
+    assert Session.objects.get().state == Session.State.CONNECTING
+
+
+def test_an_open_session_is_taken_over_by_who_resumes_it(alice: Principal, server: str) -> None:
+    first = open_(alice, server)
+    other = new_server_id()
+    register_server(other, now=NOW)
+    second = open_(alice, other, resume=first.secret)
+    assert second.resumed
+    assert second.replaced == first.handle == second.handle
+    assert taken_lately(server, now=NOW) == {first.handle: 2}
+    assert taken_lately(other, now=NOW) == {}
+    # What the older socket reports is not true any more.
+    record_changes([change(first, server, Session.State.DISCONNECTED)])
+    assert Session.objects.get().state == Session.State.CONNECTING
+
+
+@pytest.mark.parametrize("secret", ["", "unknown", None])
+def test_who_cannot_name_the_session_opens_another(
+    alice: Principal, server: str, secret: str | None
+) -> None:
+    first = open_(alice, server)
+    second = open_(alice, server, resume=secret)
+    assert not second.resumed
+    assert second.replaced == first.handle != second.handle
+    assert not open_(alice, server, resume=first.secret).resumed, "it was ended"
+
+
+def test_another_clients_session_resumes_nothing(alice: Principal, server: str) -> None:
+    first = open_(alice, server, "tab")
+    assert not open_(alice, server, "another tab", resume=first.secret).resumed
+    assert open_(alice, server, "tab", resume=first.secret).resumed
+
+
+def test_a_session_can_be_resumed_for_so_long(alice: Principal, server: str) -> None:
+    first = open_(alice, server)
+    record_changes([change(first, server, Session.State.RECONNECTING, since=NOW)])
+    window = timedelta(seconds=conf().session)
+    late = open_(alice, server, resume=first.secret, now=NOW + window + timedelta(seconds=1))
+    assert not late.resumed
+    record_changes([change(late, server, Session.State.RECONNECTING, since=NOW)])
+    assert open_(alice, server, resume=late.secret, now=NOW + window).resumed
+
+
 # --- Subscriptions ------------------------------------------------------------------------------
 
 
 def add(alice: Principal, pattern: str, client_id: str = "tab") -> Subscription:
     return add_subscription(
-        alice, client_id=client_id, pattern=pattern, options={}, begin={"3": 9}, now=NOW
+        alice, client_id=client_id, pattern=pattern, options={}, begin={"3": 9}, epoch="x", now=NOW
     )
 
 
