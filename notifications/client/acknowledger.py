@@ -18,12 +18,9 @@ class Acknowledger:
     with its connection is made up for by the next.
     """
 
-    def __init__(
-        self, link: Link, handled: Callable[[], Cursor | None], *, every: float = EVERY
-    ) -> None:
+    def __init__(self, link: Link, handled: Callable[[], Cursor | None]) -> None:
         self._link = link
         self._handled = handled
-        self._every = every
         self._told: Cursor | None = None
         self._runner: asyncio.Task[None] | None = None
 
@@ -50,7 +47,7 @@ class Acknowledger:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(EVERY)
             await self._tell()
 
     async def _tell(self) -> None:
