@@ -81,7 +81,7 @@ describe("an acknowledgement", () => {
     world.clock.advance(EVERY);
     expect(await acks(peer)).toEqual([ack(11)]);
     peer = await world.reconnect(peer);
-    await peer.accept({ resumed: true, ...HELD });
+    await peer.accept({ resumed: true, cursor: ack(11)["cursor"], ...HELD });
     await world.state("connected");
     world.clock.advance(EVERY);
     expect(await acks(peer)).toEqual([ack(11)]);
@@ -99,8 +99,10 @@ describe("an acknowledgement", () => {
 
   it("waits for no timer while there is no connection", async () => {
     const peer = await world.connected(HELD);
+    peer.cut();
+    await world.state("reconnecting");
+    expect(world.clock.waiting).toBe(1); // the retry
     await world.client.disconnect();
-    await peer.closed;
     expect(world.clock.waiting).toBe(0);
   });
 });
