@@ -14,5 +14,14 @@ contract that it keeps.
 from notifications.client.client import NotificationClient
 from notifications.client.connection import ConnectionEnded
 from notifications.client.inbox import Event, Message
+from notifications.protocol.frames import Cursor, ReplayComplete, SubscriptionOptions
 
-__all__ = ["ConnectionEnded", "Event", "Message", "NotificationClient"]
+__all__ = [
+    "ConnectionEnded",
+    "Cursor",
+    "Event",
+    "Message",
+    "NotificationClient",
+    "ReplayComplete",
+    "SubscriptionOptions",
+]

@@ -10,8 +10,9 @@ from typing import Any, Self
 import msgspec
 from websockets.uri import parse_uri
 
+from notifications.client.acknowledger import Acknowledger
 from notifications.client.connection import ConnectionEnded, Received
-from notifications.client.inbox import Event, EventKind, Inbox, Message
+from notifications.client.inbox import Event, EventKind, Inbox, Message, cursor_of
 from notifications.client.link import Link
 from notifications.client.requests import Requests
 from notifications.client.subscriptions import Subscriptions
@@ -28,6 +29,7 @@ from notifications.protocol.frames import (
     Publish,
     Published,
     Refresh,
+    Replay,
     ReplayComplete,
     Resume,
     Subscribed,
@@ -54,6 +56,7 @@ class NotificationClient:
     retry: how reconnects are spaced; the server's advice when None.
     inbox: messages that may wait for the application. on_event: called in the event loop with
     each Event; they are logged when it is None.
+    acknowledge: tell the server every few seconds, and before `close`, how far the application is.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class NotificationClient:
         retry: RetryPolicy | None = None,
         inbox: int = 1_000,
         on_event: Callable[[Event], None] | None = None,
+        acknowledge: bool = False,
     ) -> None:
         parse_uri(url)  # raises InvalidURI to the caller, not in the background
         self.client_id = client_id or f"python-{uuid.uuid4().hex}"
@@ -75,13 +79,14 @@ class NotificationClient:
         # A full inbox is read past while an answer is awaited, hence the wake-up.
         self._requests = Requests(self._link, on_ask=self._inbox.changed.set)
         self._subscriptions = Subscriptions(self._requests, tell=self._on_event)
+        self._acknowledger = Acknowledger(self._link, lambda: self.cursor) if acknowledge else None
         self._session_id: str | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
     @property
     def cursor(self) -> Cursor | None:
         """How far the application has come: every message up to it has been handled."""
-        return self._inbox.handled.cursor()
+        return cursor_of(self._inbox.handled)
 
     async def __aenter__(self) -> Self:
         """Connect; raises ConnectionEnded when that fails for good."""
@@ -91,6 +96,8 @@ class NotificationClient:
         except BaseException:
             await self.close()
             raise
+        if self._acknowledger is not None:
+            self._acknowledger.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -112,6 +119,8 @@ class NotificationClient:
 
     async def close(self) -> None:
         """Close the connection; the server keeps the subscriptions for this client_id."""
+        if self._acknowledger is not None:
+            await self._acknowledger.close()
         await self._link.close()
         await self._subscriptions.close()
         if self._refreshing is not None:
@@ -128,6 +137,31 @@ class NotificationClient:
     async def unsubscribe(self, pattern: str) -> None:
         """End the subscription to a pattern; raises KeyError when there is none."""
         await self._subscriptions.remove(pattern)
+
+    async def replay(
+        self, cursor: Cursor, pattern: str | None = None, *, max_replay_age: int | None = None
+    ) -> ReplayComplete:
+        """Ask again for what follows a cursor; return when all of it has arrived.
+
+        cursor: one that this client had, such as `client.cursor` of another day. pattern: that of
+        one subscription (KeyError when there is none); all of them when None. max_replay_age:
+        milliseconds; what is older is left out.
+        The messages come in the stream with `replayed`, also those that were handled before, and
+        again from the first when the connection was lost meanwhile. `recovered` of the result
+        says whether they are all; if not, none came, and `reason` says why.
+        Raises NotificationError, such as RateLimited while another replay runs.
+        """
+        place = {"epoch": cursor.epoch, "offsets": cursor.offsets}
+        reply = await self._requests.ask(
+            lambda number: Replay(
+                id=number,
+                cursor=place,
+                subscription_id=None if pattern is None else self._subscriptions.id_of(pattern),
+                max_replay_age=max_replay_age,
+            )
+        )
+        assert isinstance(reply, ReplayComplete)
+        return reply
 
     async def publish(
         self,
@@ -163,7 +197,7 @@ class NotificationClient:
         """Make the first frame of a connection."""
         resume = None
         if self._session_id is not None:
-            resume = Resume(session_id=self._session_id, cursor=self._inbox.received.cursor())
+            resume = Resume(session_id=self._session_id, cursor=cursor_of(self._inbox.received))
         return Auth(
             token=await self._fresh_token(),
             client_id=self.client_id,
@@ -192,6 +226,8 @@ class NotificationClient:
             if self._session_id is not None:
                 self._gap("SESSION_LOST")
         self._session_id = success.session_id
+        if self._acknowledger is not None:
+            self._acknowledger.connected(None if resumed else success.cursor)
         self._subscriptions.restore(success.subscriptions)
 
     def lost(self, ended: ConnectionEnded, retry_in: float | None) -> None:
@@ -240,6 +276,7 @@ class NotificationClient:
             self._tell("recovered", f"{frame.count} messages were replayed", count=frame.count)
         else:
             self._gap(frame.reason or "UNKNOWN")
+        self._requests.answer(frame)
 
     def _gap(self, reason: str) -> None:
         self._tell("gap", f"messages may be missing: {reason}", reason=reason)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from notifications.protocol.frames import Cursor, Metadata, Position
 from notifications.protocol.values import Frame
+from notifications.recovery.cursor import CursorTrack
 
 
 class Message(Frame, frozen=True, kw_only=True, tag="message"):
@@ -46,44 +47,10 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class Track:
-    """How far in the log something is: the largest offset per partition."""
-
-    __slots__ = ("_offsets", "epoch")
-
-    def __init__(self) -> None:
-        self.epoch = ""
-        self._offsets: dict[int, int] = {}
-
-    def reset(self, cursor: Cursor) -> None:
-        """Stand where the cursor stands, backwards too."""
-        self.epoch = cursor.epoch
-        self._offsets = {}
-        self.merge(cursor)
-
-    def merge(self, cursor: Cursor) -> None:
-        """Take the larger offset of each partition; another epoch's offsets replace ours."""
-        if cursor.epoch != self.epoch:
-            self.reset(cursor)
-            return
-        for partition, offset in cursor.offsets.items():
-            self.advance((int(partition), offset))
-
-    def advance(self, position: Position) -> None:
-        """Move to a position unless it lies behind."""
-        partition, offset = position
-        if offset > self._offsets.get(partition, 0):
-            self._offsets[partition] = offset
-
-    def covers(self, position: Position) -> bool:
-        """Tell whether a position has been passed."""
-        return position[1] <= self._offsets.get(position[0], 0)
-
-    def cursor(self) -> Cursor | None:
-        """Return the place in the wire's form; None before the server told the first one."""
-        if not self.epoch:
-            return None
-        return Cursor(epoch=self.epoch, offsets={str(p): o for p, o in self._offsets.items()})
+def cursor_of(track: CursorTrack) -> Cursor | None:
+    """Return where a track stands, in the wire's form; None before the server told a cursor."""
+    here = track.snapshot()
+    return None if here is None else Cursor(epoch=here[0], offsets=here[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +59,10 @@ class _Move:
 
     cursor: Cursor
     backwards_too: bool
+
+    def apply(self, track: CursorTrack) -> None:
+        move = track.reset if self.backwards_too else track.merge
+        move(self.cursor.epoch, self.cursor.offsets)
 
 
 class Inbox:
@@ -102,8 +73,8 @@ class Inbox:
     """
 
     def __init__(self, bound: int) -> None:
-        self.received = Track()
-        self.handled = Track()
+        self.received = CursorTrack()
+        self.handled = CursorTrack()
         self.resuming = False
         self.changed = asyncio.Event()
         self._bound = bound
@@ -130,11 +101,12 @@ class Inbox:
 
     def move(self, cursor: Cursor, *, backwards_too: bool = False) -> None:
         """Take in a cursor from the server; `backwards_too` sets it, otherwise it is merged."""
-        (self.received.reset if backwards_too else self.received.merge)(cursor)
+        move = _Move(cursor, backwards_too)
+        move.apply(self.received)
         if self._items or self._current is not None:
-            self._items.append(_Move(cursor, backwards_too))
+            self._items.append(move)
         else:
-            (self.handled.reset if backwards_too else self.handled.merge)(cursor)
+            move.apply(self.handled)
 
     def end(self, error: Exception) -> None:
         """Let the consumer have what waits, then raise `error` to it."""
@@ -154,7 +126,7 @@ class Inbox:
                 if isinstance(item, Message):
                     self._current = item
                     return item
-                (self.handled.reset if item.backwards_too else self.handled.merge)(item.cursor)
+                item.apply(self.handled)
             if self._ended is not None:
                 raise self._ended
             self._arrived.clear()

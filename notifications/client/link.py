@@ -52,6 +52,11 @@ class Link:
         self._changed = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
 
+    @property
+    def connection(self) -> Connection | None:
+        """The connection of this moment; None while there is none."""
+        return self._connection
+
     def start(self) -> None:
         """Begin to connect."""
         self._runner = asyncio.create_task(self._run(), name="notifications-link")

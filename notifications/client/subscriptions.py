@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from notifications.client.connection import ConnectionEnded
 from notifications.client.inbox import Event
 from notifications.client.requests import Requests
@@ -56,6 +58,10 @@ class Subscriptions:
         except UnknownSubscription:
             pass  # an attempt whose answer was lost had ended it
 
+    def id_of(self, pattern: str) -> str:
+        """Return the id of the subscription to a pattern; raises KeyError without one."""
+        return self._ids[pattern]
+
     def restore(self, held: Iterable[HeldSubscription]) -> None:
         """Subscribe again to what the server does not hold any more."""
         ids = {row.topic: row.subscription_id for row in held}
@@ -80,8 +86,12 @@ class Subscriptions:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _add_anew(self, pattern: str) -> None:
+        options = self._options.get(pattern)
+        if options is not None:
+            # What `since` asked for came when the subscription was new: not all of it again.
+            options = msgspec.structs.replace(options, since=None)
         try:
-            await self.add(pattern, self._options.get(pattern))
+            await self.add(pattern, options)
         except NotificationError as error:
             self._drop(pattern, error.code, error.message)
         except ConnectionEnded:

@@ -107,16 +107,20 @@ class CursorTrack:
         if epoch != self.epoch:
             self.reset(epoch, offsets)
             return
-        for partition, offset in offsets.items():
-            self.advance((int(partition), offset))
+        self._raise(offsets)
 
     def reset(self, epoch: str, offsets: Mapping[str, int]) -> None:
         """Stand exactly where the server says."""
         self.epoch = epoch
-        self.offsets = {int(partition): offset for partition, offset in offsets.items()}
+        self.offsets = {}
+        self._raise(offsets)
 
     def snapshot(self) -> tuple[str, dict[str, int]] | None:
         """Return the epoch and the named offsets; None before the first cursor of a server."""
         if self.epoch is None:
             return None
         return self.epoch, {str(partition): offset for partition, offset in self.offsets.items()}
+
+    def _raise(self, offsets: Mapping[str, int]) -> None:
+        for partition, offset in offsets.items():
+            self.advance((int(partition), offset))

@@ -32,46 +32,11 @@ class Peer:
     async def welcome(self, **fields: Any) -> None:
         """Read `auth` and accept it."""
         self.hello = await self.receive()
-        success: dict[str, Any] = {
-            "sessionId": "s1",
-            "serverId": "fake",
-            "capabilities": [],
-            "resumed": False,
-            "subscriptions": [],
-            "cursor": cursor(),
-            "heartbeat": {"interval": 30_000, "timeout": 5_000},
-            "retry": {
-                "maxRetries": 0,
-                "initialDelay": 0,
-                "maxDelay": 0,
-                "backoffMultiplier": 2.0,
-                "jitter": False,
-                "strategy": "exponential",
-            },
-            "limits": {
-                "frameBytes": 65_536,
-                "payloadBytes": 49_152,
-                "subscriptions": 100,
-                "patterns": 16,
-                "framesPerSecond": 20,
-                "publishesPerSecond": 50,
-                "replayMessages": 10_000,
-            },
-            "serverTime": NOW,
-        }
-        await self.send("auth_success", **success | fields)
+        await self.socket.send(json.dumps(auth_success() | fields))
 
     async def message(self, offset: int, *, partition: int = 0, **fields: Any) -> None:
         """Deliver the message at an offset; its payload is the offset."""
-        await self.send(
-            "message",
-            id=f"m{partition}-{offset}",
-            topic="a.b",
-            timestamp=NOW,
-            seq=offset,
-            position=[partition, offset],
-            **{"payload": offset} | fields,
-        )
+        await self.socket.send(json.dumps(message(offset, partition) | fields))
 
     async def subscribed(self, request: dict[str, Any], subscription_id: str = "sub1") -> None:
         """Grant a `subscribe`."""
@@ -102,6 +67,51 @@ Script = Callable[[Peer], Awaitable[None]]
 def cursor(epoch: str = "x1", **offsets: int) -> dict[str, Any]:
     """Write a cursor; partitions as p0, p1 and so on."""
     return {"epoch": epoch, "offsets": {name[1:]: offset for name, offset in offsets.items()}}
+
+
+def auth_success() -> dict[str, Any]:
+    """Write the frame that accepts a connection, for a new session at an empty head."""
+    return {
+        "type": "auth_success",
+        "sessionId": "s1",
+        "serverId": "fake",
+        "capabilities": [],
+        "resumed": False,
+        "subscriptions": [],
+        "cursor": cursor(),
+        "heartbeat": {"interval": 30_000, "timeout": 5_000},
+        "retry": {
+            "maxRetries": 0,
+            "initialDelay": 0,
+            "maxDelay": 0,
+            "backoffMultiplier": 2.0,
+            "jitter": False,
+            "strategy": "exponential",
+        },
+        "limits": {
+            "frameBytes": 65_536,
+            "payloadBytes": 49_152,
+            "subscriptions": 100,
+            "patterns": 16,
+            "framesPerSecond": 20,
+            "publishesPerSecond": 50,
+            "replayMessages": 10_000,
+        },
+        "serverTime": NOW,
+    }
+
+
+def message(offset: int, partition: int = 0) -> dict[str, Any]:
+    """Write the message at an offset; its payload is the offset."""
+    return {
+        "type": "message",
+        "id": f"m{partition}-{offset}",
+        "topic": "a.b",
+        "timestamp": NOW,
+        "seq": offset,
+        "position": [partition, offset],
+        "payload": offset,
+    }
 
 
 class FakeServer:

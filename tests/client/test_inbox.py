@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from notifications.client.inbox import Inbox, Message, Track
+from notifications.client.inbox import Inbox, Message, cursor_of
 from notifications.protocol.frames import Cursor
+from notifications.recovery.cursor import CursorTrack
 
 
 def at(offset: int, partition: int = 0, **fields: Any) -> Message:
@@ -24,35 +25,16 @@ def cursor(*offsets: int, epoch: str = "x1") -> Cursor:
     return Cursor(epoch=epoch, offsets={str(p): offset for p, offset in enumerate(offsets)})
 
 
-def offsets(track: Track) -> dict[str, int]:
-    here = track.cursor()
+def offsets(track: CursorTrack) -> dict[str, int]:
+    here = cursor_of(track)
     return {} if here is None else here.offsets
 
 
-def test_a_track_has_no_cursor_before_the_server_told_one() -> None:
-    assert Track().cursor() is None
-
-
-@pytest.mark.parametrize(
-    ("merged", "expected"),
-    [
-        (cursor(3, 9), cursor(5, 9)),  # never back
-        (cursor(7), cursor(7, 2)),
-        (cursor(1, epoch="x2"), cursor(1, epoch="x2")),  # another epoch's do not compare
-    ],
-)
-def test_merge_takes_the_larger_offset_of_the_same_epoch(merged: Cursor, expected: Cursor) -> None:
-    track = Track()
-    track.reset(cursor(5, 2))
-    track.merge(merged)
-    assert track.cursor() == expected
-
-
-def test_reset_goes_back() -> None:
-    track = Track()
-    track.reset(cursor(5, 2))
-    track.reset(cursor(3))
-    assert track.cursor() == cursor(3)
+def test_there_is_no_cursor_before_the_server_told_one() -> None:
+    inbox = Inbox(10)
+    assert cursor_of(inbox.handled) is None
+    inbox.move(cursor(4))
+    assert cursor_of(inbox.handled) == cursor_of(inbox.received) == cursor(4)
 
 
 async def test_a_message_is_handled_when_the_next_one_is_asked_for() -> None:

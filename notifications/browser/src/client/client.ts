@@ -1,4 +1,5 @@
 /** The client: what the application asks, and what the server's frames mean for it. */
+import { Acknowledger } from "./acknowledger.ts";
 import type { Environment } from "./environment.ts";
 import { Events } from "./events.ts";
 import type { AuthFrame } from "./frames.ts";
@@ -33,6 +34,7 @@ export function createClient(
 }
 
 class Client implements NotificationClient {
+  readonly #acknowledger: Acknowledger | undefined;
   readonly #config: NotificationClientConfig;
   readonly #environment: Environment;
   readonly #events: Events;
@@ -56,6 +58,7 @@ class Client implements NotificationClient {
         const hadSession = this.#sessionId !== undefined;
         this.#sessionId = frame.sessionId;
         this.#inbox.accepted(frame, hadSession);
+        this.#acknowledger?.start(hadSession && frame.resumed ? undefined : frame.cursor);
         this.#outbox.resume(frame.frameBytes);
       },
       frame: (frame) => {
@@ -68,6 +71,7 @@ class Client implements NotificationClient {
         this.#debug("ignored a frame of type", type);
       },
       lost: () => {
+        this.#acknowledger?.stop();
         this.#outbox.suspend();
         this.#subscriptions.suspend();
         this.#requests.lose();
@@ -116,6 +120,15 @@ class Client implements NotificationClient {
         void this.#refresh();
       },
     });
+    this.#acknowledger = config.acknowledge
+      ? new Acknowledger({
+          send: (frame) => {
+            this.#link.send(frame);
+          },
+          after,
+          cursor: () => this.#inbox.progress.cursor(),
+        })
+      : undefined;
     this.#link.machine.listen((state) => {
       // Before the application's listeners, which may look at the figures.
       if (state.status === "connected") this.#statistics.connected(state.latency, now());
@@ -128,6 +141,7 @@ class Client implements NotificationClient {
   }
 
   disconnect(): Promise<void> {
+    this.#acknowledger?.finish();
     return this.#link.disconnect();
   }
 

@@ -115,4 +115,5 @@ export type ClientFrame =
     }
   | { readonly type: "unsubscribe"; readonly id: RequestId; readonly subscriptionId: string }
   | { readonly type: "refresh"; readonly id: RequestId; readonly token: string }
+  | { readonly type: "ack"; readonly cursor: Cursor }
   | { readonly type: "ping"; readonly t: number };

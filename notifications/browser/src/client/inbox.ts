@@ -93,9 +93,10 @@ export class Inbox {
   #message(message: NotificationMessage): void {
     const { events, statistics, subscriptions, now } = this.#context;
     const { position } = message;
-    // What a live subscription's own replay brings is wanted even where the cursor covers it.
+    // What was asked for again, here or by an operator, is wanted even where the cursor covers it.
     const fromReplay = message.replayed === true && !this.#resuming;
-    if (position !== undefined && !fromReplay && this.progress.repeats(position)) return;
+    const repeats = position !== undefined && this.progress.repeats(position);
+    if (repeats && !fromReplay) return;
     statistics.received += 1;
     let work: Promise<void>[] | undefined;
     for (const local of subscriptions.matching(message.topic, fromReplay)) {

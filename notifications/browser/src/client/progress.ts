@@ -42,9 +42,9 @@ export class Progress {
 
   /** Move past a message after `work`, its handlers, and all before it. */
   handled(position: Position | undefined, work: Promise<unknown> | undefined): void {
-    if (position === undefined) return;
+    // An ephemeral message moves nothing, and holds back what comes after it all the same.
     this.#step(work, () => {
-      this.#cursor.advance(position);
+      if (position !== undefined) this.#cursor.advance(position);
     });
   }
 

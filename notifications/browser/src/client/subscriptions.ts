@@ -108,10 +108,12 @@ export class Subscriptions {
 
   /** List who gets a message. One that a subscription's own replay brings is for that one only. */
   matching(topic: string, fromReplay: boolean): readonly LocalSubscription[] {
-    if (fromReplay && this.#replay !== undefined) return [...this.#replay.entry.locals];
     const found: LocalSubscription[] = [...(this.#entries.get(topic)?.locals ?? [])];
-    if (this.#patterns.length === 0) return found;
+    const asking = fromReplay ? this.#replay?.entry : undefined;
+    if (this.#patterns.length === 0 && asking === undefined) return found;
     const segments = split(topic);
+    // Another topic's is an operator's redelivery, which may come in between.
+    if (asking !== undefined && matches(asking.segments, segments)) return [...asking.locals];
     for (const entry of this.#patterns) {
       if (matches(entry.segments, segments)) found.push(...entry.locals);
     }

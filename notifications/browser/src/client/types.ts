@@ -158,6 +158,8 @@ export interface NotificationClientConfig {
   /** The server's advice when absent. */
   retryConfig?: RetryConfig;
   queueConfig?: QueueConfig;
+  /** Tell the server every few seconds, and at `disconnect`, how far the handlers have come. */
+  acknowledge?: boolean;
   /** Write transitions and losses to the console, never a token. */
   debug?: boolean;
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Cursor, CursorTrack, type Position } from "../../src/client/cursor.ts";
@@ -24,6 +25,31 @@ function started(): CursorTrack {
 function place(track: CursorTrack, partition: number): number {
   return track.snapshot()?.offsets[String(partition)] ?? 0;
 }
+
+/** What the vectors do with a cursor, that the Python side does too. */
+type Operation =
+  { advance: Position } | { merge: Cursor } | { reset: Cursor } | { covers: Position; is: boolean };
+interface Row {
+  name: string;
+  do: Operation[];
+  cursor: Cursor | null;
+}
+
+const path = new URL("../../../../tests/vectors/cursors.json", import.meta.url);
+const { track: rows } = JSON.parse(readFileSync(path, "utf8")) as { track: Row[] };
+
+describe("the vectors of a cursor", () => {
+  it.each(rows)("$name", (row) => {
+    const track = new CursorTrack();
+    for (const step of row.do) {
+      if ("advance" in step) track.advance(step.advance);
+      else if ("merge" in step) track.merge(step.merge);
+      else if ("reset" in step) track.reset(step.reset);
+      else expect(track.covers(step.covers), JSON.stringify(step)).toBe(step.is);
+    }
+    expect(track.snapshot() ?? null).toEqual(row.cursor);
+  });
+});
 
 describe("CursorTrack", () => {
   it("has no cursor before the server gave one", () => {

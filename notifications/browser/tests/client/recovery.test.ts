@@ -182,6 +182,20 @@ describe("a replay that a subscription asked for", () => {
   });
 });
 
+describe("an operator's redelivery", () => {
+  it("in the middle of a subscription's replay reaches those who want its topic", async () => {
+    const peer = await subscribed(note);
+    const mine: unknown[] = [];
+    const options = { replayMissed: true };
+    world.client.subscribe("user.1.orders", ({ payload }) => void mine.push(payload), options);
+    await peer.subscribed("s2");
+    peer.send(message(9, { replayed: true, topic: "user.1.other" }));
+    await world.caughtUp(peer);
+    expect(got).toEqual([9]);
+    expect(mine).toEqual([]);
+  });
+});
+
 describe("a replay asked for after a resume", () => {
   it("is not taken for the resume's", async () => {
     let peer = await subscribed(note);

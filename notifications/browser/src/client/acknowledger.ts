@@ -1,0 +1,66 @@
+/** Tells the server now and then how far the handlers have come. */
+import type { Cursor } from "./cursor.ts";
+import type { Cancel } from "./environment.ts";
+import type { ClientFrame } from "./frames.ts";
+
+/** Between two looks at the cursor; one that has not moved is not sent again. */
+const EVERY = 5_000;
+
+export interface AcknowledgerContext {
+  send(frame: ClientFrame): void;
+  after(delay: number, run: () => void): Cancel;
+  cursor(): Cursor | undefined;
+}
+
+/**
+ * Sends `ack` with the cursor, when it moved, while there is a connection.
+ *
+ * An ack is cumulative and has no answer: one that is lost is made up for by the next.
+ */
+export class Acknowledger {
+  readonly #context: AcknowledgerContext;
+  #told: string | undefined;
+  #timer: Cancel | undefined;
+
+  constructor(context: AcknowledgerContext) {
+    this.#context = context;
+  }
+
+  /** @param known what the server knows of us already; undefined: whatever an earlier ack told. */
+  start(known: Cursor | undefined): void {
+    this.#told = known && textOf(known);
+    this.#schedule();
+  }
+
+  stop(): void {
+    this.#timer?.();
+    this.#timer = undefined;
+  }
+
+  /** Tell the last place, and stop; nothing where there is no connection. */
+  finish(): void {
+    if (this.#timer !== undefined) this.#tell();
+    this.stop();
+  }
+
+  #schedule(): void {
+    this.#timer?.();
+    this.#timer = this.#context.after(EVERY, () => {
+      this.#tell();
+      this.#schedule();
+    });
+  }
+
+  #tell(): void {
+    const cursor = this.#context.cursor();
+    const text = cursor && textOf(cursor);
+    if (cursor === undefined || text === this.#told) return;
+    this.#told = text;
+    this.#context.send({ type: "ack", cursor });
+  }
+}
+
+/** Equal for equal cursors of one connection: integer keys come in ascending order. */
+function textOf({ epoch, offsets }: Cursor): string {
+  return JSON.stringify([epoch, offsets]);
+}
