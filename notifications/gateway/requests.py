@@ -302,6 +302,10 @@ class Requests:
                 "Acknowledge with a cursor of this log: its epoch, and offsets that exist."
             )
         connection.acked = later(connection.acked, place)
+        assert connection.handle is not None
+        connection.process.acknowledgements.note(
+            connection.handle, connection.process.hub.identity.epoch, dict(enumerate(place))
+        )
 
     async def _verify(self, frame: Verify) -> None:
         connection = self._connection

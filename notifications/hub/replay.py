@@ -40,6 +40,9 @@ HEADLINES = 5_000
 ROOM_DEADLINE = 30.0
 """Seconds that a peer may take to make room for the next piece; then it is a slow consumer."""
 
+DETACHED_PAUSE = 0.05
+"""Seconds between two looks whether a connection follows live again."""
+
 BREATH = 200
 """Messages after which other connections have their turn."""
 
@@ -127,6 +130,8 @@ class Feeder:
     async def give(self, subscriber: Subscriber, records: Iterable[Record]) -> int:
         """Send some messages once more, flagged, as far as the connection wants them."""
         given = 0
+        while subscriber.splice is not None and not subscriber.is_closed:
+            await asyncio.sleep(DETACHED_PAUSE)  # its client would take these for missed ones
         now = now_ms()
         for record in records:
             if not subscriber.wanting(record.topic) or 0 < record.expires_at <= now:

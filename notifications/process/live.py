@@ -1,0 +1,32 @@
+"""A connection as its process sees it."""
+
+import uuid
+from typing import Protocol
+
+from accounts.principal import Principal
+from notifications.hub import Subscriber
+from notifications.services.sessions import SessionChange
+
+
+class LiveConnection(Protocol):
+    """What the process needs of a connection."""
+
+    handle: uuid.UUID | None
+    connects: int
+    principal: Principal | None
+    subscriber: Subscriber
+
+    def check_deadlines(self, now: float) -> None:
+        """Close when the peer has been silent for too long or its token has expired."""
+
+    def disconnect(self, code: int, reason: str) -> None:
+        """Close from the server's side."""
+
+    def end_subscription(self, subscription_id: str, *, code: str | None, reason: str) -> None:
+        """Stop delivering what only this subscription wants, and say so; nothing if unknown."""
+
+    def revoke(self) -> None:
+        """Close because what the connection authenticated with was revoked; end its session."""
+
+    def describe(self) -> SessionChange | None:
+        """Return the state of the session as it is now, or None without one."""
