@@ -59,7 +59,8 @@ def test_every_model_has_its_page() -> None:
 
 def test_the_index_goes_from_what_is_live_to_what_lies_below(admin_client: Client) -> None:
     page = text_of(admin_client, reverse("admin:index"))
-    names = ["Sessions", "Subscriptions", "Servers", "Topics", "Messages", "Topic policies"]
+    names = ["Sessions", "Subscriptions", "Servers", "Topics", "Messages", "Deliveries"]
+    names += ["Redeliveries", "Topic policies"]
     names += ["Pending publications", "Idempotency keys", "Partitions", "Log", "Users", "API keys"]
     places = [page.index(f">{name}</a>") for name in names]
     assert places == sorted(places)
