@@ -51,8 +51,7 @@ def find_tracked(message_id: uuid.UUID) -> Tracked | None:
         .first()
     )
     if message is not None:
-        *known, published_at = message
-        return _tracked(message_id, *known, published_at=published_at)
+        return _tracked(message_id, *message[:4], published_at=message[4])
     remembered = (
         Delivery.objects.filter(message_id=message_id)
         .order_by()
