@@ -52,6 +52,7 @@ def test_of_several_subscriptions_the_earliest_counts() -> None:
     rows.session("user:1")
     held("a.b", begin={"3": 50}, epoch="now")
     held("a.*", begin={"3": 5}, epoch="now")
+    held("**", begin={"3": 60}, epoch="now")
     assert Begins([PLACE], epoch="now").want(PLACE, ("user:1", "c"))
     assert Session.objects.filter(subscribes(PLACE, epoch="now")).count() == 1
 

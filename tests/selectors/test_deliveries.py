@@ -89,8 +89,9 @@ def test_rows_are_told_with_the_cursors_of_now(message: Message) -> None:
     gone = subscriber("gone", ended=True, acked=cursor(2))
     written(message, gone, state="undelivered", reason="session_ended")
     written(message, subscriber("done"), state="acknowledged")
-    subscriber("came later")
+    subscriber("came later", id=uuid.UUID(int=2**128 - 1))
     found = listed(message)
+    assert listed(message, after=found[-1].session) == []
     assert summary(found) == {
         "silent": ("pending", 3, "no_ack"),
         "spoke": ("acknowledged", 1, ""),
