@@ -13,6 +13,8 @@ MODELS = (
     "Server",
     "Topic",
     "Message",
+    "Delivery",
+    "Redelivery",
     "TopicPolicy",
     "PendingPublication",
     "IdempotencyKey",

@@ -63,6 +63,10 @@ session_writes_dropped = Counter(
     "bellwether_session_writes_dropped",
     "Session changes not written because their queue was full; the sweep corrects the rows.",
 )
+acks_dropped = Counter(
+    "bellwether_acks_dropped",
+    "Cursors of acks not written because their queue was full; the next ack says the same.",
+)
 sweep_runs = Counter("bellwether_sweep_runs", "Runs of each sweep.", labelnames=("sweep",))
 sweep_changes = Counter(
     "bellwether_sweep_changes", "Rows that each sweep changed.", labelnames=("sweep",)

@@ -67,6 +67,18 @@ def sweep_token_families(**_: Any) -> None:
     _run_alone("token_families")
 
 
+@_sweep_task
+def sweep_deliveries(**_: Any) -> None:
+    """Set up the deliveries of messages that have to be acknowledged, and retry those due."""
+    _run_alone("deliveries")
+
+
+@_sweep_task
+def sweep_redeliveries(**_: Any) -> None:
+    """Forget the wishes for redelivery that servers have seen, and deliveries long over."""
+    _run_alone("redeliveries")
+
+
 def _run_alone(name: str) -> None:
     with _lock(name) as is_ours:
         if not is_ours:

@@ -160,20 +160,25 @@ CELERY_TASK_TIME_LIMIT = 300
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
+_SWEEP_PAUSE = seconds("SWEEP_INTERVAL", 60)
+_SWEEP_PAUSES = {
+    "outbox": _SWEEP_PAUSE,
+    "dead_servers": _SWEEP_PAUSE,
+    "unresumed_sessions": _SWEEP_PAUSE,
+    "idempotency_keys": _SWEEP_PAUSE,
+    "token_families": _SWEEP_PAUSE,
+    # Clients wait for what they did not acknowledge, and policies may say so within seconds.
+    "deliveries": min(_SWEEP_PAUSE, 5),
+    "redeliveries": _SWEEP_PAUSE,
+}
 CELERY_BEAT_SCHEDULE = {
     f"sweep-{name.replace('_', '-')}": {
         "task": f"notifications.tasks.sweep_{name}",
-        "schedule": timedelta(seconds=seconds("SWEEP_INTERVAL", 60)),
+        "schedule": timedelta(seconds=pause),
         # A worker that was away finds one run of each sweep waiting, not an hour of them.
-        "options": {"expires": seconds("SWEEP_INTERVAL", 60)},
+        "options": {"expires": pause},
     }
-    for name in (
-        "outbox",
-        "dead_servers",
-        "unresumed_sessions",
-        "idempotency_keys",
-        "token_families",
-    )
+    for name, pause in _SWEEP_PAUSES.items()
 }
 
 # --- REST -------------------------------------------------------------------------------------

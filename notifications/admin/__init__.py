@@ -1,6 +1,7 @@
 """The operator's pages. Most are to look at: what only the system may write is not edited here."""
 
 from notifications.admin.clients import SessionAdmin, SubscriptionAdmin
+from notifications.admin.deliveries import DeliveryAdmin, RedeliveryAdmin
 from notifications.admin.log import (
     IdempotencyKeyAdmin,
     LogAdmin,
@@ -12,11 +13,13 @@ from notifications.admin.publishing import PendingPublicationAdmin, TopicPolicyA
 from notifications.admin.servers import ServerAdmin
 
 __all__ = [
+    "DeliveryAdmin",
     "IdempotencyKeyAdmin",
     "LogAdmin",
     "MessageAdmin",
     "PartitionAdmin",
     "PendingPublicationAdmin",
+    "RedeliveryAdmin",
     "ServerAdmin",
     "SessionAdmin",
     "SubscriptionAdmin",

@@ -92,6 +92,7 @@ class SessionAdmin(ViewOnlyAdmin):
             "Since it began",
             {"fields": ("created_at", "ended_at", "connects", "messages_sent")},
         ),
+        ("Acknowledged", {"fields": ("acked_", "acked_at")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Session]:
@@ -143,6 +144,11 @@ class SessionAdmin(ViewOnlyAdmin):
     def on_server(self, session: Session) -> SafeString | str:
         """Link to the server that holds or held the socket."""
         return linked(session.server)
+
+    @admin.display(description="up to")
+    def acked_(self, session: Session) -> SafeString | str:
+        """Show the cursor of the client's last ack."""
+        return _pretty(session.acked)
 
     @admin.display(description="subscriptions")
     def subscriptions(self, session: Session) -> SafeString:

@@ -1,6 +1,6 @@
 """What every view of this door stands on."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from django.http import HttpResponse
@@ -8,12 +8,6 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.principal import Principal
-
-# A list, and not a tuple: generators of clients trip over the schema of tuples.
-Position = Annotated[
-    list[int], msgspec.Meta(min_length=2, max_length=2, description="[partition, offset]")
-]
-"""A message's place in the log, as JSON has it."""
 
 
 class Endpoint(APIView):

@@ -36,7 +36,7 @@ logger = structlog.get_logger(__name__)
 
 
 class NothingHere(NotificationError):
-    """No such path or session: the one code that only this door has, since frames name neither."""
+    """No such path, session or message: this door's own code, since no frame asks for one."""
 
     code, status = "NOT_FOUND", 404
 

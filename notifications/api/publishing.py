@@ -21,12 +21,13 @@ from notifications.api.bodies import (
     messages_of,
     read_body,
 )
-from notifications.api.endpoint import Endpoint, Position, answer, principal_of
+from notifications.api.endpoint import Endpoint, answer, principal_of
 from notifications.errors import NotificationError
 from notifications.log.records import Outcome, Publication
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import check_payload
 from notifications.protocol.values import Record
+from notifications.selectors.messages import Position
 from notifications.services.policies import policies
 from notifications.services.publishing import appended, prepare
 from notifications.services.writer import writer

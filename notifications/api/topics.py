@@ -10,13 +10,11 @@ from rest_framework.request import Request
 
 from notifications.api import documentation as doc
 from notifications.api.bodies import decode_query
-from notifications.api.endpoint import Endpoint, Position, answer, principal_of
+from notifications.api.endpoint import Endpoint, answer, principal_of
 from notifications.errors import UnknownTopic
-from notifications.log.records import to_ms
 from notifications.permissions import require_subscribe
-from notifications.protocol.instants import format_instant
 from notifications.protocol.values import MAX_INTEGER, Record, Text
-from notifications.selectors.messages import MessageRow, list_messages
+from notifications.selectors.messages import HistoryMessage, in_history, list_messages
 from notifications.selectors.topics import TopicRow, find_topic, list_topics
 from notifications.services.policies import policies
 from notifications.topics.grammar import parse_pattern, parse_topic
@@ -83,23 +81,6 @@ class TopicsPage(msgspec.Struct, frozen=True):
 
     topics: list[TopicAnswer]
     next: str | None
-
-
-class HistoryMessage(Record, frozen=True, kw_only=True):
-    """A message as its frame has it, without `type`."""
-
-    id: str
-    topic: str
-    payload: msgspec.Raw
-    timestamp: str
-    metadata: (
-        Annotated[
-            msgspec.Raw, msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/Metadata"})
-        ]
-        | None
-    ) = None
-    seq: int
-    position: Position
 
 
 class MessagesPage(msgspec.Struct, frozen=True):
@@ -190,7 +171,7 @@ class TopicMessagesView(Endpoint):
             newest_first=query.order == "desc",
             now=timezone.now(),
         )
-        return answer(MessagesPage([_message(name, row) for row in rows], following))
+        return answer(MessagesPage([in_history(name, row) for row in rows], following))
 
 
 def topic_answer(row: TopicRow) -> TopicAnswer:
@@ -209,16 +190,4 @@ def topic_answer(row: TopicRow) -> TopicAnswer:
             if policy.pattern is not None
             else None
         ),
-    )
-
-
-def _message(topic: str, row: MessageRow) -> HistoryMessage:
-    return HistoryMessage(
-        id=str(row.id),
-        topic=topic,
-        payload=msgspec.Raw(row.payload),
-        timestamp=format_instant(to_ms(row.published_at)),
-        metadata=msgspec.Raw(row.metadata) if row.metadata else None,
-        seq=row.seq,
-        position=[row.partition, row.offset],
     )

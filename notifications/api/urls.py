@@ -3,6 +3,7 @@
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from notifications.api.deliveries import DeliveriesView
 from notifications.api.fallbacks import unknown_path
 from notifications.api.publishing import PublishBatchView, PublishView
 from notifications.api.sessions import DisconnectView, SessionsView, SessionView
@@ -18,6 +19,7 @@ v1 = [
     path("sessions", SessionsView.as_view(), name="sessions"),
     path("sessions/<str:id>", SessionView.as_view(), name="session"),
     path("sessions/<str:id>/disconnect", DisconnectView.as_view(), name="session-disconnect"),
+    path("messages/<str:id>/deliveries", DeliveriesView.as_view(), name="message-deliveries"),
     path("stats", StatsView.as_view(), name="stats"),
 ]
 

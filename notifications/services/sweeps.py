@@ -16,6 +16,12 @@ from notifications import metrics
 from notifications.errors import NotificationError
 from notifications.log.records import Publication
 from notifications.models import IdempotencyKey, PendingPublication
+from notifications.services.deliveries import (
+    forget_deliveries,
+    forget_redeliveries,
+    retry,
+    track,
+)
 from notifications.services.publishing import publication_of_row
 from notifications.services.servers import clear_dead_servers
 from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions
@@ -94,6 +100,16 @@ def sweep_token_families(*, now: datetime) -> int:
     return purge_families(now=now)
 
 
+def sweep_deliveries(*, now: datetime) -> int:
+    """Set up the deliveries of messages that have to be acknowledged, and retry those due."""
+    return track(now=now) + retry(now=now)
+
+
+def sweep_redeliveries(*, now: datetime) -> int:
+    """Forget the wishes for redelivery that servers have seen, and deliveries long over."""
+    return forget_redeliveries(now=now) + forget_deliveries(now=now)
+
+
 Sweep = Callable[..., int]
 
 SWEEPS: Mapping[str, Sweep] = MappingProxyType(
@@ -103,6 +119,8 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "unresumed_sessions": sweep_unresumed_sessions,
         "idempotency_keys": sweep_idempotency_keys,
         "token_families": sweep_token_families,
+        "deliveries": sweep_deliveries,
+        "redeliveries": sweep_redeliveries,
     }
 )
 """Every sweep by its name, in the order in which they run."""

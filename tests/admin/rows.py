@@ -8,10 +8,12 @@ from django.utils import timezone
 
 from accounts.models import User
 from notifications.models import (
+    Delivery,
     IdempotencyKey,
     Message,
     Partition,
     PendingPublication,
+    Redelivery,
     Server,
     Session,
     Subscription,
@@ -111,12 +113,41 @@ def key(text: str = HOSTILE) -> IdempotencyKey:
     )
 
 
+def delivery(to: Session, number: int = 1, **fields: Any) -> Delivery:
+    """Make a delivery of the message with this number that was given up."""
+    values: dict[str, Any] = {
+        "message_id": f"01a205b5-8902-73a5-a1e6-{number:012d}",
+        "topic": "a.b",
+        "partition": 0,
+        "offset": number,
+        "publisher": HOSTILE,
+        "state": Delivery.State.UNDELIVERED,
+        "reason": HOSTILE,
+        "since": timezone.now(),
+    }
+    return Delivery.objects.create(session=to, **values | fields)
+
+
+def redelivery(to: Session | None, topic: str = "a.b") -> Redelivery:
+    """Make a wish for the first message of a topic."""
+    return Redelivery.objects.create(
+        topic=topic, partition=0, after=0, up_to=1, session=to, created_at=timezone.now()
+    )
+
+
 def one_of_each(user: User, suffix: str = "") -> list[Model]:
     """Make a row of every model that strangers fill."""
     number = Message.objects.count() + 1
     home = server(f"host{suffix}")
+    here = session(
+        user,
+        HOSTILE + suffix,
+        server=home,
+        acked={"epoch": HOSTILE, "offsets": {"0": 7}},
+        acked_at=timezone.now(),
+    )
     return [
-        session(user, HOSTILE + suffix, server=home),
+        here,
         subscription(user, f"a.{suffix or 'x'}", HOSTILE + suffix),
         home,
         message(number, topic=f"a.b{suffix}", payload=f'{{"x":"{HOSTILE}"}}'),
@@ -124,4 +155,6 @@ def one_of_each(user: User, suffix: str = "") -> list[Model]:
         TopicPolicy.objects.create(pattern=f"p.{suffix or 'x'}", ttl=5400),
         pending(f"left.behind{suffix}"),
         key(HOSTILE + suffix),
+        delivery(here, number),
+        redelivery(here),
     ]

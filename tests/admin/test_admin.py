@@ -19,10 +19,12 @@ from django.utils import timezone
 from accounts.models import User
 from notifications.admin import pages
 from notifications.models import (
+    Delivery,
     Log,
     Message,
     Partition,
     PendingPublication,
+    Redelivery,
     Session,
     Subscription,
     Topic,
@@ -30,9 +32,11 @@ from notifications.models import (
 )
 from tests.admin.rows import (
     HOSTILE,
+    delivery,
     message,
     one_of_each,
     pending,
+    redelivery,
     server,
     session,
     subscription,
@@ -59,7 +63,8 @@ def test_every_model_has_its_page() -> None:
 
 def test_the_index_goes_from_what_is_live_to_what_lies_below(admin_client: Client) -> None:
     page = text_of(admin_client, reverse("admin:index"))
-    names = ["Sessions", "Subscriptions", "Servers", "Topics", "Messages", "Topic policies"]
+    names = ["Sessions", "Subscriptions", "Servers", "Topics", "Messages", "Deliveries"]
+    names += ["Redeliveries", "Topic policies"]
     names += ["Pending publications", "Idempotency keys", "Partitions", "Log", "Users", "API keys"]
     places = [page.index(f">{name}</a>") for name in names]
     assert places == sorted(places)
@@ -326,3 +331,56 @@ def test_an_onlooker_sees_what_it_may_and_does_nothing(onlooker: Client) -> None
 def test_times_read_as_in_the_logs(admin_client: Client) -> None:
     row = server(started_at=timezone.now().replace(2030, 1, 31, 23, 5, 6))
     assert "2030-01-31 23:05:06" in text_of(admin_client, url(type(row), "change", row.pk))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", 3),
+        ("?q=news", 2),
+        ("?q=ews", 0),
+        ("?q=01a205b5-8902-73a5-a1e6-000000000002", 1),
+        ("?state__exact=pending", 1),
+        ("?reason=no_ack", 1),
+    ],
+)
+def test_deliveries_are_found(
+    query: str, found: int, admin_client: Client, admin_user: User
+) -> None:
+    here = session(admin_user, "phone")
+    delivery(here, 1, topic="news.a")
+    delivery(here, 2, topic="news.b", state=Delivery.State.PENDING, reason="no_ack")
+    delivery(here, 3, topic="shop", state=Delivery.State.ACKNOWLEDGED, reason="")
+    page = text_of(admin_client, url(Delivery, "changelist") + query)
+    assert page.count('<th class="field-in_topic">') == found
+
+
+def test_a_delivery_leads_to_its_message_and_its_session(
+    admin_client: Client, admin_user: User
+) -> None:
+    here = session(admin_user, "phone")
+    row = delivery(here, 1)
+    sent = message(1)
+    for address in (url(Delivery, "changelist"), url(Delivery, "change", row.pk)):
+        page = text_of(admin_client, address)
+        assert f'href="{url(Message, "change", sent.pk)}"' in page
+        assert f'href="{url(Session, "change", here.pk)}"' in page
+        assert "bw-bad" in page
+
+
+def test_a_session_shows_how_far_its_client_has_come(
+    admin_client: Client, admin_user: User
+) -> None:
+    here = session(admin_user, "phone", acked={"epoch": "x1f", "offsets": {"3": 77}})
+    page = text_of(admin_client, url(Session, "change", here.pk))
+    assert "x1f" in page
+    assert "77" in page
+
+
+def test_a_wish_for_all_and_one_for_a_session(admin_client: Client, admin_user: User) -> None:
+    here = session(admin_user, "phone")
+    redelivery(None)
+    assert "all subscribers" in text_of(admin_client, url(Redelivery, "changelist"))
+    redelivery(here)
+    page = text_of(admin_client, url(Redelivery, "changelist"))
+    assert f'href="{url(Session, "change", here.pk)}"' in page

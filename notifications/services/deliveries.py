@@ -1,0 +1,252 @@
+"""Acknowledged delivery: who has to acknowledge a message, and what happens until they do.
+
+`track` writes down to whom the messages go whose policy asks for it; `retry` asks the servers to
+give them once more to those who stay silent, and says when there is no point any more.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F
+
+from notifications.conf import conf
+from notifications.log.audience import Begins, Place, has_acknowledged, open_sessions
+from notifications.log.creation import read_identity
+from notifications.models import Delivery, Message, Partition, Redelivery, Session
+from notifications.resilience.backoff import RetryPolicy, backoff_delay
+from notifications.services.policies import Policy, policies
+from notifications.services.redelivery import insert_redeliveries
+
+ACK_TIMEOUT = 30
+"""Seconds that a client has to acknowledge a message, where its policy says nothing."""
+
+ACK_ATTEMPTS = 5
+"""How often a message is given to a client, where its policy says nothing."""
+
+LONGEST_PAUSE = 3_600
+"""Seconds between two attempts at most, unless a policy's first pause is longer."""
+
+TRACK_BATCH = 500
+"""Messages whose deliveries one transaction sets up, at most."""
+
+TRACK_ROWS = 10_000
+"""Deliveries that one transaction sets up, or those of one message, if they are more."""
+
+RETRY_BATCH = 500
+"""Deliveries that one transaction looks at again."""
+
+FORGET_BATCH = 2_000
+"""Rows that one statement deletes."""
+
+REDELIVERIES_KEPT = timedelta(hours=1)
+"""How long servers may find a wish for redelivery."""
+
+State = Delivery.State
+
+
+def track(*, now: datetime) -> int:
+    """Set up the deliveries of the messages that came since the last time; return how many."""
+    policies.refresh()
+    wanted = any(policy.acknowledged for policy in policies)
+    made = 0
+    for partition in Partition.objects.filter(tracked__lt=F("head")):
+        while partition.tracked < partition.head:
+            batch = _messages_to_track(partition) if wanted else []
+            reached, rows = _deliveries_of(batch, now=now)
+            # Short of the bound, everything up to the head as it was read before has been seen.
+            if len(batch) < TRACK_BATCH and (not batch or reached == batch[-1].offset):
+                reached = partition.head
+            if not _set_up(partition, reached, rows):
+                break  # somebody else is at it, and has set up the same
+            partition.tracked = reached
+            made += len(rows)
+    return made
+
+
+def _messages_to_track(partition: Partition) -> list[Message]:
+    return list(
+        Message.objects.filter(
+            partition=partition, offset__gt=partition.tracked, offset__lte=partition.head
+        )
+        .select_related("topic")
+        .defer("payload", "metadata")
+        .order_by("offset")[:TRACK_BATCH]
+    )
+
+
+def _deliveries_of(messages: Sequence[Message], *, now: datetime) -> tuple[int, list[Delivery]]:
+    """Return the rows for the first of some messages, and the offset up to which they reach."""
+    reached = messages[-1].offset if messages else 0
+    asked = [message for message in messages if policies.of(message.topic.name).acknowledged]
+    rows: list[Delivery] = []
+    if not asked:
+        return reached, rows
+    begins = Begins(map(_place, asked), epoch=read_identity().epoch)
+    sessions = open_sessions(begins.clients())
+    for message in asked:
+        if len(rows) >= TRACK_ROWS:
+            return message.offset - 1, rows
+        timeout = policies.of(message.topic.name).ack_timeout or ACK_TIMEOUT
+        for client in begins.wanted_by(_place(message)):
+            if (handle := sessions.get(client)) is not None:
+                rows.append(
+                    Delivery(
+                        message_id=message.pk,
+                        topic=message.topic.name,
+                        partition=message.partition_id,
+                        offset=message.offset,
+                        publisher=message.publisher,
+                        session_id=handle,
+                        since=now,
+                        next_attempt_at=message.published_at + timedelta(seconds=timeout),
+                    )
+                )
+    return reached, rows
+
+
+def _set_up(partition: Partition, reached: int, rows: list[Delivery]) -> bool:
+    """Insert deliveries and move the partition's mark; False when another process moved it.
+
+    The mark moves last: publishers wait for the partition's row while it is locked.
+    """
+    with transaction.atomic():
+        Delivery.objects.bulk_create(rows, batch_size=1_000, ignore_conflicts=True)
+        moved = Partition.objects.filter(pk=partition.pk, tracked=partition.tracked).update(
+            tracked=reached
+        )
+        if not moved:
+            transaction.set_rollback(True)
+    return bool(moved)
+
+
+def retry(*, now: datetime) -> int:
+    """Look at the deliveries that are due; return how many were looked at."""
+    policies.refresh()
+    looked_at = 0
+    while True:
+        with transaction.atomic():
+            rows = list(
+                Delivery.objects.select_for_update(skip_locked=True, of=("self",))
+                .select_related("session")
+                .filter(state=State.PENDING, next_attempt_at__lte=now)
+                .order_by("next_attempt_at", "pk")[:RETRY_BATCH]
+            )
+            if not rows:
+                return looked_at
+            wishes = list(_Round(rows, now=now).wishes())
+            Delivery.objects.bulk_update(
+                rows, ["state", "attempts", "reason", "since", "next_attempt_at"]
+            )
+            insert_redeliveries(wishes)
+        looked_at += len(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What becomes of a delivery. reason: in the words of the `reason` column."""
+
+    state: State
+    reason: str = ""
+
+
+class _Round:
+    """One batch of deliveries that are due, with everything that decides on them."""
+
+    def __init__(self, rows: Sequence[Delivery], *, now: datetime) -> None:
+        self._rows = rows
+        self._now = now
+        self._epoch = read_identity().epoch
+        ids = {row.message_id for row in rows}
+        self._expiries = dict(Message.objects.filter(pk__in=ids).values_list("pk", "expires_at"))
+        self._begins = Begins(
+            map(_place_of_delivery, rows),
+            epoch=self._epoch,
+            principals={row.session.principal for row in rows},
+        )
+
+    def wishes(self) -> Iterator[Redelivery]:
+        """Change the rows, and yield what servers have to give once more."""
+        for row in self._rows:
+            policy = policies.of(row.topic)
+            verdict = self._verdict(row, policy)
+            if verdict is not None:
+                row.state, row.reason = verdict.state, verdict.reason
+                acknowledged = verdict.state == State.ACKNOWLEDGED
+                row.since = (row.session.acked_at if acknowledged else None) or self._now
+                row.next_attempt_at = None
+                continue
+            timeout = policy.ack_timeout or ACK_TIMEOUT
+            if row.session.state != Session.State.CONNECTED:
+                # The replay of a resume brings it, so nothing is to be done, and nothing counts.
+                row.reason = "away"
+                row.next_attempt_at = self._now + timedelta(seconds=timeout)
+                continue
+            row.reason = "no_ack"
+            row.attempts += 1
+            row.next_attempt_at = self._now + pause_after(row.attempts, timeout=timeout)
+            yield Redelivery(
+                topic=row.topic,
+                partition=row.partition,
+                after=row.offset - 1,
+                up_to=row.offset,
+                session=row.session,
+                created_at=self._now,
+            )
+
+    def _verdict(self, row: Delivery, policy: Policy) -> _Verdict | None:
+        """Return how a delivery ended, or None while it has not."""
+        session = row.session
+        place = _place_of_delivery(row)
+        reason = ""
+        if has_acknowledged(session.acked, place, epoch=self._epoch):
+            return _Verdict(State.ACKNOWLEDGED)
+        if session.ended_at is not None:
+            reason = "session_ended"
+        elif row.message_id not in self._expiries:
+            reason = "purged"
+        elif (expiry := self._expiries[row.message_id]) is not None and expiry <= self._now:
+            reason = "expired"
+        elif not self._begins.want(place, (session.principal, session.client_id)):
+            reason = "unsubscribed"
+        elif row.attempts >= (policy.ack_attempts or ACK_ATTEMPTS):
+            reason = "not_acknowledged"
+        return _Verdict(State.UNDELIVERED, reason) if reason else None
+
+
+def pause_after(attempts: int, *, timeout: int) -> timedelta:
+    """Return how long to wait for an acknowledgement after so many attempts; it doubles."""
+    spacing = RetryPolicy(
+        initial_delay=timeout * 1_000, max_delay=max(LONGEST_PAUSE, timeout) * 1_000, jitter=False
+    )
+    return timedelta(milliseconds=backoff_delay(attempts - 1, spacing, random=0.0))
+
+
+def forget_redeliveries(*, now: datetime) -> int:
+    """Delete the wishes that all servers have seen; return how many."""
+    old = Redelivery.objects.filter(created_at__lt=now - REDELIVERIES_KEPT)
+    forgotten = 0
+    # In steps: one statement for all could run into its timeout, and never get anywhere.
+    while pks := list(old.order_by("created_at").values_list("pk", flat=True)[:FORGET_BATCH]):
+        forgotten += Redelivery.objects.filter(pk__in=pks).delete()[0]
+    return forgotten
+
+
+def forget_deliveries(*, now: datetime) -> int:
+    """Delete the deliveries that ended longer ago than messages are kept; return how many."""
+    before = now - timedelta(seconds=conf().retention)
+    forgotten = 0
+    for state in (State.ACKNOWLEDGED, State.UNDELIVERED):
+        old = Delivery.objects.filter(state=state, since__lt=before)
+        while pks := list(old.order_by("-since").values_list("pk", flat=True)[:FORGET_BATCH]):
+            forgotten += Delivery.objects.filter(pk__in=pks).delete()[0]
+    return forgotten
+
+
+def _place(message: Message) -> Place:
+    return Place(message.topic.name, message.partition_id, message.offset)
+
+
+def _place_of_delivery(row: Delivery) -> Place:
+    return Place(row.topic, row.partition, row.offset)

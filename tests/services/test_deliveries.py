@@ -1,0 +1,375 @@
+"""Acknowledged delivery: who is written down, what is tried again, how it ends."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from notifications.log.creation import read_identity
+from notifications.models import (
+    Delivery,
+    Message,
+    Partition,
+    Redelivery,
+    Session,
+    Subscription,
+    TopicPolicy,
+)
+from notifications.services import deliveries
+from notifications.services.deliveries import (
+    forget_deliveries,
+    forget_redeliveries,
+    pause_after,
+    retry,
+    track,
+)
+from notifications.services.policies import policies
+from notifications.services.sweeps import run_sweep
+from tests.selectors import rows
+
+pytestmark = pytest.mark.django_db
+
+NOW = rows.NOW
+
+
+def policy(pattern: str = "a.**", **fields: Any) -> None:
+    TopicPolicy.objects.create(pattern=pattern, **({"acknowledged": True} | fields))
+    policies._read_at = float("-inf")
+
+
+@pytest.fixture(autouse=True)
+def _stale_policies() -> None:
+    policies._read_at = float("-inf")
+
+
+def tracked(number: int = 0) -> int:
+    return Partition.objects.get(pk=number).tracked
+
+
+def written() -> list[tuple[int, str]]:
+    """Each delivery's offset and client, in order."""
+    found = Delivery.objects.order_by("offset", "session__client_id")
+    return list(found.values_list("offset", "session__client_id"))
+
+
+# --- track --------------------------------------------------------------------------------------
+
+
+def test_those_who_subscribe_are_written_down() -> None:
+    policy()
+    rows.session("user:1", "here")
+    rows.subscription("user:1", "a.*", "here")
+    rows.session("user:1", "away", state=Session.State.RECONNECTING)
+    rows.subscription("user:1", "a.b", "away")
+    rows.session("user:1", "ended", ended=True)
+    rows.subscription("user:1", "a.b", "ended")
+    rows.session("user:1", "elsewhere")
+    rows.subscription("user:1", "b.*", "elsewhere")
+    first, _ = rows.messages("a.b", 2, publisher="user:9")
+    assert track(now=NOW) == 4
+    assert written() == [(1, "away"), (1, "here"), (2, "away"), (2, "here")]
+    row = Delivery.objects.get(message_id=first.pk, session__client_id="here")
+    assert (row.topic, row.partition, row.publisher) == ("a.b", 0, "user:9")
+    assert (row.state, row.attempts, row.reason, row.since) == ("pending", 1, "", NOW)
+    assert row.next_attempt_at == first.published_at + timedelta(seconds=30)
+    assert tracked() == 2
+
+
+def test_the_policy_says_within_what_time() -> None:
+    policy(ack_timeout=7)
+    rows.session("user:1")
+    rows.subscription("user:1", "a.b")
+    (message,) = rows.messages("a.b", 1)
+    track(now=NOW)
+    assert Delivery.objects.get().next_attempt_at == message.published_at + timedelta(seconds=7)
+
+
+def test_a_subscription_begins_after_an_offset_of_this_epoch() -> None:
+    policy()
+    for client_id, epoch in (("now", read_identity().epoch), ("before", "another")):
+        rows.session("user:1", client_id)
+        rows.subscription("user:1", "a.b", client_id)
+        Subscription.objects.filter(client_id=client_id).update(begin={"0": 2}, epoch=epoch)
+    rows.messages("a.b", 3)
+    track(now=NOW)
+    assert written() == [(1, "before"), (2, "before"), (3, "before"), (3, "now")]
+
+
+@pytest.mark.parametrize("acknowledged", [None, False, True])
+def test_where_no_policy_asks_for_it_the_mark_moves(acknowledged: bool | None) -> None:
+    if acknowledged is not None:
+        policy("a.b" if not acknowledged else "other.*", acknowledged=acknowledged)
+    rows.session("user:1")
+    rows.subscription("user:1", "**")
+    rows.messages("a.b", 3)
+    assert track(now=NOW) == 0
+    assert tracked() == 3
+    # What was published before the policy is nobody's to acknowledge.
+    policy("a.*")
+    assert track(now=NOW) == 0
+    assert not Delivery.objects.exists()
+
+
+def test_a_message_is_written_down_once() -> None:
+    policy()
+    rows.session("user:1")
+    rows.subscription("user:1", "a.b")
+    rows.messages("a.b", 2)
+    assert track(now=NOW) == 2
+    assert track(now=NOW) == 0
+    assert written() == [(1, "c"), (2, "c")]
+    # Another host that had read the same mark comes later, and leaves nothing behind.
+    stale = Partition(pk=0, head=2, tracked=0)
+    _, again = deliveries._deliveries_of(deliveries._messages_to_track(stale), now=NOW)
+    assert len(again) == 2
+    assert not deliveries._set_up(stale, 2, again)
+    assert Delivery.objects.count() == 2
+    Delivery.objects.filter(offset=1).delete()
+    assert not deliveries._set_up(stale, 2, again)
+    assert written() == [(2, "c")]
+
+
+def test_a_transaction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy()
+    monkeypatch.setattr(deliveries, "TRACK_BATCH", 3)
+    monkeypatch.setattr(deliveries, "TRACK_ROWS", 2)
+    for number in range(2):
+        rows.session("user:1", f"c{number}")
+        rows.subscription("user:1", "a.b", f"c{number}")
+    steps = []
+    set_up = deliveries._set_up
+
+    def noted(partition: Partition, reached: int, made: list[Delivery]) -> bool:
+        steps.append((reached, len(made)))
+        return set_up(partition, reached, made)
+
+    monkeypatch.setattr(deliveries, "_set_up", noted)
+    rows.messages("a.b", 4)
+    Message.objects.filter(offset=2).delete()  # purged meanwhile
+    assert track(now=NOW) == 6
+    assert steps == [(2, 2), (3, 2), (4, 2)]
+    assert tracked() == 4
+
+
+def test_a_full_batch_without_a_subscriber_does_not_skip_what_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy()
+    monkeypatch.setattr(deliveries, "TRACK_BATCH", 2)
+    rows.session("user:1")
+    rows.subscription("user:1", "a.b")
+    Subscription.objects.update(begin={"0": 4}, epoch=read_identity().epoch)
+    rows.messages("a.b", 5)
+    assert track(now=NOW) == 1
+    assert written() == [(5, "c")]
+
+
+# --- retry --------------------------------------------------------------------------------------
+
+
+def waiting(*, attempts: int = 1, due: int = 0, **session: Any) -> Delivery:
+    """Make a delivery of message 2 of a.b that is due in so many seconds."""
+    to = rows.session("user:1", **session)
+    if not Subscription.objects.exists():
+        rows.subscription("user:1", "a.*")
+        policy()
+        rows.messages("a.b", 2)
+    message = Message.objects.filter(offset=2).get()
+    return Delivery.objects.create(
+        message_id=message.pk,
+        topic="a.b",
+        partition=0,
+        offset=2,
+        publisher="system",
+        session=to,
+        since=NOW,
+        attempts=attempts,
+        next_attempt_at=NOW + timedelta(seconds=due),
+    )
+
+
+def cursor(offset: int, epoch: str | None = None) -> dict[str, Any]:
+    return {"epoch": epoch or read_identity().epoch, "offsets": {"0": offset}}
+
+
+LATER = NOW + timedelta(minutes=1)
+
+
+def test_whoever_is_connected_and_silent_gets_it_again() -> None:
+    row = waiting(acked=cursor(1))
+    assert retry(now=LATER) == 1
+    row.refresh_from_db()
+    assert (row.state, row.attempts, row.reason, row.since) == ("pending", 2, "no_ack", NOW)
+    assert row.next_attempt_at == LATER + timedelta(seconds=60)
+    wish = Redelivery.objects.get()
+    assert (wish.topic, wish.partition, wish.after, wish.up_to) == ("a.b", 0, 1, 2)
+    assert (wish.session_id, wish.created_at) == (row.session_id, LATER)
+
+
+@pytest.mark.parametrize("state", ["connecting", "reconnecting", "disconnected"])
+def test_whoever_is_away_is_left_alone(state: str) -> None:
+    row = waiting(state=state)
+    retry(now=LATER)
+    row.refresh_from_db()
+    assert (row.state, row.attempts, row.reason) == ("pending", 1, "away")
+    assert row.next_attempt_at == LATER + timedelta(seconds=30)
+    assert not Redelivery.objects.exists()
+
+
+def test_what_is_not_due_is_not_looked_at() -> None:
+    row = waiting(due=61, acked=cursor(2))
+    assert retry(now=LATER) == 0
+    row.refresh_from_db()
+    assert row.state == "pending"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_cursor_acknowledges(ended: bool) -> None:
+    at = NOW + timedelta(seconds=5)
+    row = waiting(acked=cursor(2), acked_at=at, ended=ended, attempts=5)
+    assert retry(now=LATER) == 1
+    row.refresh_from_db()
+    assert (row.state, row.reason, row.since) == ("acknowledged", "", at)
+    assert row.next_attempt_at is None
+    assert retry(now=LATER + timedelta(days=1)) == 0
+
+
+def test_a_cursor_of_another_epoch_acknowledges_nothing() -> None:
+    row = waiting(acked=cursor(2, "another"))
+    retry(now=LATER)
+    row.refresh_from_db()
+    assert (row.state, row.reason) == ("pending", "no_ack")
+
+
+def end(row: Delivery) -> None:
+    Session.objects.filter(pk=row.session_id).update(ended_at=NOW)
+
+
+def expire(row: Delivery) -> None:
+    Message.objects.filter(pk=row.message_id).update(expires_at=LATER)
+
+
+def purge(row: Delivery) -> None:
+    Message.objects.filter(pk=row.message_id).delete()
+
+
+def unsubscribe(row: Delivery) -> None:
+    Subscription.objects.all().delete()
+
+
+def subscribe_anew(row: Delivery) -> None:
+    Subscription.objects.update(begin={"0": 2}, epoch=read_identity().epoch)
+
+
+def try_often(row: Delivery) -> None:
+    Delivery.objects.filter(pk=row.pk).update(attempts=5)
+
+
+def try_as_often_as_the_policy_says(row: Delivery) -> None:
+    TopicPolicy.objects.update(ack_attempts=1)
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (end, "session_ended"),
+        (expire, "expired"),
+        (purge, "purged"),
+        (unsubscribe, "unsubscribed"),
+        (subscribe_anew, "unsubscribed"),
+        (try_often, "not_acknowledged"),
+        (try_as_often_as_the_policy_says, "not_acknowledged"),
+    ],
+)
+def test_what_there_is_no_point_in_is_undelivered(happens: Any, reason: str) -> None:
+    row = waiting()
+    happens(row)
+    assert retry(now=LATER) == 1
+    row.refresh_from_db()
+    assert (row.state, row.reason, row.since) == ("undelivered", reason, LATER)
+    assert row.next_attempt_at is None
+    assert not Redelivery.objects.exists()
+
+
+def test_attempts_come_to_an_end() -> None:
+    row = waiting()
+    moment, pauses = NOW, []
+    while row.state == "pending":
+        assert row.next_attempt_at is not None
+        pauses.append((row.next_attempt_at - moment).total_seconds())
+        moment = row.next_attempt_at
+        assert retry(now=moment) == 1
+        row.refresh_from_db()
+    assert pauses == [0, 60, 120, 240, 480]
+    assert (row.attempts, row.reason) == (5, "not_acknowledged")
+    assert Redelivery.objects.count() == 4
+
+
+def test_pauses_are_bounded() -> None:
+    assert pause_after(20, timeout=30) == timedelta(hours=1)
+    assert pause_after(5000, timeout=30) == timedelta(hours=1)
+    assert pause_after(2, timeout=7200) == timedelta(hours=2)
+
+
+def test_all_that_are_due_are_looked_at_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "RETRY_BATCH", 2)
+    for number in range(5):
+        waiting(client_id=f"c{number}", due=number)
+        if number:
+            rows.subscription("user:1", "a.b", f"c{number}")
+    rows.subscription("user:1", "a.b", "c0")
+    assert retry(now=LATER) == 5
+    assert Redelivery.objects.count() == 5
+
+
+# --- Sweeps -------------------------------------------------------------------------------------
+
+
+def test_the_sweep_tracks_and_retries() -> None:
+    policy()
+    rows.session("user:1")
+    rows.subscription("user:1", "a.b")
+    rows.messages("a.b", 2)
+    assert run_sweep("deliveries", now=NOW + timedelta(hours=1)) == 4
+    assert Redelivery.objects.count() == 2
+
+
+def test_what_is_long_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "FORGET_BATCH", 2)
+    week = timedelta(days=7)
+    session = rows.session("user:1")
+    kept: list[int] = []
+    gone: list[int] = []
+    for state in Delivery.State:
+        for number in range(3):
+            (message,) = rows.messages(f"{state}.t{number}", 1, offset=len(kept + gone) + 1)
+            is_old = number > 0
+            row = Delivery.objects.create(
+                message_id=message.pk,
+                topic="a.b",
+                partition=0,
+                offset=1,
+                publisher="system",
+                session=session,
+                state=state,
+                since=NOW - timedelta(seconds=number),
+                next_attempt_at=NOW,
+            )
+            (gone if is_old and state != "pending" else kept).append(row.pk)
+    assert forget_deliveries(now=NOW + week) == len(gone) == 4
+    assert set(Delivery.objects.values_list("pk", flat=True)) == set(kept)
+
+
+def test_wishes_are_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "FORGET_BATCH", 2)
+    for seconds in range(5):
+        Redelivery.objects.create(
+            topic="a",
+            partition=0,
+            after=0,
+            up_to=1,
+            created_at=NOW + timedelta(seconds=seconds),
+        )
+    assert forget_redeliveries(now=NOW + timedelta(hours=1, seconds=3)) == 3
+    assert Redelivery.objects.count() == 2
+    assert run_sweep("redeliveries", now=NOW + timedelta(hours=2)) == 2
