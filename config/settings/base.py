@@ -172,6 +172,8 @@ CELERY_BEAT_SCHEDULE = {
         "dead_servers",
         "unresumed_sessions",
         "idempotency_keys",
+        "expired_messages",
+        "retention",
         "token_families",
     )
 }
@@ -253,6 +255,7 @@ NOTIFICATIONS = {
     "HEARTBEAT_INTERVAL": seconds("HEARTBEAT_INTERVAL", 30),
     "HEARTBEAT_TIMEOUT": seconds("HEARTBEAT_TIMEOUT", 5),
     "RETENTION": seconds("RETENTION", 604_800),
+    "IDEMPOTENCY": seconds("IDEMPOTENCY", 86_400),
     "SESSION": seconds("SESSION", seconds("RETENTION", 604_800)),
     "SWEEP_INTERVAL": seconds("SWEEP_INTERVAL", 60),
     "DRAIN_WINDOW": seconds("DRAIN_WINDOW", 30),

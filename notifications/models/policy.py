@@ -5,8 +5,11 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
 
 from notifications.errors import BadTopic
+from notifications.models.log import Log
 from notifications.topics.grammar import parse_pattern
 
 MIN_IDEMPOTENCY = 86_400
@@ -75,3 +78,13 @@ class TopicPolicy(models.Model):
             parse_pattern(self.pattern)
         except BadTopic as error:
             raise ValidationError({"pattern": error.message}) from error
+
+
+@receiver((post_save, post_delete), sender=TopicPolicy)
+def begin_retention_anew(**_: object) -> None:
+    """Set the marks of retention back: topics may have come under another policy.
+
+    Deletion by a queryset comes here too, `update` and `bulk_create` do not.
+    """
+    Log.objects.filter(swept_before__isnull=False).update(swept_before=None)
+    TopicPolicy.objects.filter(swept_before__isnull=False).update(swept_before=None)

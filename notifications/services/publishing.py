@@ -20,6 +20,7 @@ import structlog
 from django.db import connection, transaction
 
 from accounts.principal import Principal
+from notifications.conf import conf
 from notifications.errors import BadFrame, Conflict, Forbidden, NotificationError, PayloadTooLarge
 from notifications.log.identity import log_identity
 from notifications.log.records import (
@@ -153,6 +154,7 @@ def prepare(
         publisher=principal.id if principal is not None else "system",
         idempotency_key=idempotency_key,
         digest=body_digest(name, payload, encoded) if idempotency_key is not None else b"",
+        key_window=policy.idempotency or int(conf().idempotency),
     )
 
 

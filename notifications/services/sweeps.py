@@ -17,6 +17,7 @@ from notifications.errors import NotificationError
 from notifications.log.records import Publication
 from notifications.models import IdempotencyKey, PendingPublication
 from notifications.services.publishing import publication_of_row
+from notifications.services.retention import sweep_expired_messages, sweep_retention
 from notifications.services.servers import clear_dead_servers
 from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions
 from notifications.services.writer import writer
@@ -102,6 +103,8 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "dead_servers": sweep_dead_servers,
         "unresumed_sessions": sweep_unresumed_sessions,
         "idempotency_keys": sweep_idempotency_keys,
+        "expired_messages": sweep_expired_messages,
+        "retention": sweep_retention,
         "token_families": sweep_token_families,
     }
 )
