@@ -49,6 +49,7 @@ def _encode(record: Record) -> bytes:
         payload=record.payload,
         timestamp=record.published_at,
         metadata=record.metadata or None,
-        seq=record.seq,
-        position=(record.partition, record.offset),
+        # Without an offset it is ephemeral, and has no place.
+        seq=record.seq if record.offset else None,
+        position=(record.partition, record.offset) if record.offset else None,
     )

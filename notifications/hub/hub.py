@@ -59,7 +59,12 @@ class Hub:
         poll_interval: float = POLL_INTERVAL,
     ) -> None:
         self.identity = identity
-        self.bus = Bus(layer, on_hint=self._on_hint, on_control=on_control)
+        self.bus = Bus(
+            layer,
+            on_hint=self._on_hint,
+            on_control=on_control,
+            on_ephemeral=self._on_ephemeral,
+        )
         self.index: TopicIndex[Subscriber] = TopicIndex()
         self._poll_interval = poll_interval
         self._places: dict[int, Place] = {}
@@ -220,6 +225,9 @@ class Hub:
         self._deliver(place.offer(records))
         if place.has_hole:
             self._fill_soon(hint.partition)
+
+    def _on_ephemeral(self, records: Sequence[Record]) -> None:
+        fan_out(self.index, records, now=now_ms())
 
     def _fill_soon(self, partition: int) -> None:
         if partition not in self._filling:

@@ -35,6 +35,8 @@ SELECT max(seq) FROM (
 ) AS newest WHERE total > %s
 """
 
+_RAISE = "UPDATE notifications_{table} SET {column} = %s WHERE id = %s AND {column} < %s"
+
 
 class Stored(NamedTuple):
     """What purging needs to know of a message."""
@@ -148,7 +150,7 @@ def _note_gone(partitions: set[int], topics: set[int]) -> None:
 def _raise(column: str, table: str, values: dict[int, int]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE notifications_{table} SET {column} = %s WHERE id = %s AND {column} < %s",
+            _RAISE.format(table=table, column=column),
             [(value, pk, value) for pk, value in sorted(values.items())],
         )
 

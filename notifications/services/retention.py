@@ -2,8 +2,8 @@
 
 A sweep reads the log from where the last one stopped: `Log.swept_before` for the topics under the
 general rule, `TopicPolicy.swept_before` for those of a policy. A changed policy sets all of these
-marks back (models/policy.py), as a topic may then come under another. Each run works for WORK_SECONDS and
-leaves the rest to the next.
+marks back (models/policy.py), as a topic may then come under another. Each run works for
+WORK_SECONDS and leaves the rest to the next.
 """
 
 import time

@@ -1,11 +1,13 @@
 """publish() and publish_on_commit() from Django code, on the database in use."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.principal import Principal
@@ -18,8 +20,8 @@ from notifications.errors import (
     PayloadTooLarge,
 )
 from notifications.log.group_commit import GroupCommit
-from notifications.log.records import now_ms, to_ms
-from notifications.models import Message, PendingPublication, Topic, TopicPolicy
+from notifications.log.records import Record, now_ms, to_ms
+from notifications.models import IdempotencyKey, Message, PendingPublication, Topic, TopicPolicy
 from notifications.services import publish, publish_on_commit, publishing
 from notifications.services.policies import Policies, policies
 from notifications.services.publishing import PublishInTransactionError, body_digest
@@ -196,6 +198,98 @@ def test_a_policy_bounds_payloads() -> None:
     publish("a.b", 123)
     with pytest.raises(PayloadTooLarge, match=r"policy of 'a\.b'"):
         publish("a.b", 1234)
+
+
+@pytest.fixture
+def relayed(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """What the writer relays; topics under e are ephemeral."""
+    TopicPolicy.objects.create(pattern="e.**", ephemeral=True)
+    policies.refresh(max_age=0)
+    relayed: list[Record] = []
+    monkeypatch.setattr(writer(), "relay", relayed.extend)
+    return relayed
+
+
+def test_what_is_published_to_an_ephemeral_topic_is_not_kept(relayed: list[Record]) -> None:
+    for payload in (1, 2):  # the key has no effect, not even on another body
+        passing = publish("e.a", payload, idempotency_key="k")
+        assert (passing.seq, passing.offset, passing.duplicate) == (0, 0, False)
+    assert writer().flush(10)
+    assert [(one.topic, one.payload, one.offset) for one in relayed] == [
+        ("e.a", b"1", 0),
+        ("e.a", b"2", 0),
+    ]
+    assert relayed[-1].id == passing.id
+    assert not Message.objects.exists()
+    assert not Topic.objects.exists()
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_an_ephemeral_message_on_commit_needs_no_outbox(relayed: list[Record]) -> None:
+    with transaction.atomic():
+        publish_on_commit("e.a", 1)
+        assert not PendingPublication.objects.exists()
+        assert writer().flush(10)
+        assert relayed == []
+    assert writer().flush(10)
+    assert [one.topic for one in relayed] == ["e.a"]
+    with transaction.atomic():
+        publish_on_commit("e.a", 2)
+        transaction.set_rollback(True)
+    assert writer().flush(10)
+    assert len(relayed) == 1
+
+
+def test_a_key_is_kept_for_the_window_of_the_policy() -> None:
+    TopicPolicy.objects.create(pattern="a.long", idempotency=7 * 86_400)
+    policies.refresh(max_age=0)
+    days = {}
+    for topic in ("a.long", "a.b"):
+        publish(topic, 1, idempotency_key=topic)
+        row = IdempotencyKey.objects.get(key=topic)
+        days[topic] = (row.expires_at - row.published_at).total_seconds() / 86_400
+    assert days == {"a.long": 7, "a.b": 1}
+
+
+def test_the_general_window_is_a_setting(settings: Any) -> None:
+    settings.NOTIFICATIONS = settings.NOTIFICATIONS | {"IDEMPOTENCY": 172_800.0}
+    publish("a.b", 1, idempotency_key="k")
+    row = IdempotencyKey.objects.get()
+    assert row.expires_at - row.published_at == timedelta(days=2)
+
+
+def test_50_concurrent_publishers_with_one_key_make_one_message() -> None:
+    together = Barrier(50)
+
+    def one(number: int) -> Any:
+        together.wait(30)
+        try:
+            # A group commit of its own for every second: as many processes would race.
+            body = 1 if number < 49 else 2
+            made = publishing._from_values("a.b", body, None, "k", None)
+            if number % 10:
+                return publishing.appended(writer().append([made])[0])
+            other = GroupCommit(lambda _: None)
+            try:
+                return publishing.appended(other.append([made])[0])
+            finally:
+                other.close(10)
+        except Conflict as conflict:
+            return conflict
+        finally:
+            connection.close()
+
+    publish("a.b", 1, idempotency_key="warm")
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(one, range(50)))
+    kept = {m.payload: m for m in Message.objects.filter(seq__gt=1)}
+    assert len(kept) == 1, "one of the two bodies was first"
+    (payload,) = kept
+    places = {(a.id, a.seq, a.partition, a.offset) for a in answers if not isinstance(a, Conflict)}
+    assert len(places) == 1
+    conflicts = sum(isinstance(answer, Conflict) for answer in answers)
+    assert conflicts == (1 if payload == "1" else 49)
+    assert sum(1 for a in answers if not isinstance(a, Conflict) and not a.duplicate) == 1
 
 
 def test_the_most_specific_policy_wins() -> None:
