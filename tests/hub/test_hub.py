@@ -103,7 +103,7 @@ async def test_ephemeral_messages_come_without_a_place_and_move_none(hub: Hub) -
     peer = Peer()
     await subscribe(hub, peer, "a.*")
     before = hub.cursor_now()
-    passing = publication("a.e", "passing", ephemeral=True)
+    passing = publication("a.b", "passing", ephemeral=True)
     hub.relay(make_ephemeral([passing, msgspec.structs.replace(passing, expires_at=1)])[1])
     assert await peer.until(1) == ["passing"]
     await publish(hub, "a.b")
