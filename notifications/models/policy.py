@@ -15,6 +15,12 @@ from notifications.topics.grammar import parse_pattern
 MIN_IDEMPOTENCY = 86_400
 """Seconds for which a retry is answered as the first was, at least; the contract's 24 hours."""
 
+MOST_SECONDS = 100 * 365 * 86_400
+"""The longest time in a policy: added to the clock it is still an instant."""
+
+TIMES = ("ttl", "retention", "idempotency", "ack_timeout")
+"""The fields that are times in seconds."""
+
 
 def _number(name: str, *, least: int = 1, most: int | None = None) -> Any:
     """Make a field that holds a whole number, or null where the general rule applies."""
@@ -73,7 +79,10 @@ class TopicPolicy(models.Model):
         return self.pattern
 
     def clean(self) -> None:
-        """Refuse a pattern that breaks the grammar."""
+        """Refuse a pattern that breaks the grammar, and times that lead out of the calendar."""
+        for name in TIMES:
+            if (getattr(self, name) or 0) > MOST_SECONDS:
+                raise ValidationError({name: f"At most {MOST_SECONDS} seconds, a hundred years."})
         try:
             parse_pattern(self.pattern)
         except BadTopic as error:
