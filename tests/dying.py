@@ -3,6 +3,7 @@
 import os
 import signal
 from typing import Any
+from unittest.mock import patch
 
 from django.apps import AppConfig
 
@@ -16,8 +17,7 @@ class DyingConfig(AppConfig):
     def ready(self) -> None:
         """Put the death behind the writer's append."""
         from notifications.log import group_commit  # needs the apps loaded
-
-        append = group_commit.append
+        from notifications.log.append import append
 
         def append_and_die(publications: Any, **options: Any) -> Any:
             outcomes = append(publications, **options)
@@ -25,4 +25,4 @@ class DyingConfig(AppConfig):
                 os.kill(os.getpid(), signal.SIGKILL)
             return outcomes
 
-        group_commit.append = append_and_die
+        patch.object(group_commit, "append", append_and_die).start()

@@ -4,6 +4,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from notifications.api.fallbacks import unknown_path
+from notifications.api.policies import PoliciesView, PolicyView
 from notifications.api.publishing import PublishBatchView, PublishView
 from notifications.api.sessions import DisconnectView, SessionsView, SessionView
 from notifications.api.stats import StatsView
@@ -18,6 +19,8 @@ v1 = [
     path("sessions", SessionsView.as_view(), name="sessions"),
     path("sessions/<str:id>", SessionView.as_view(), name="session"),
     path("sessions/<str:id>/disconnect", DisconnectView.as_view(), name="session-disconnect"),
+    path("policies", PoliciesView.as_view(), name="policies"),
+    path("policies/<str:pattern>", PolicyView.as_view(), name="policy"),
     path("stats", StatsView.as_view(), name="stats"),
 ]
 

@@ -75,13 +75,16 @@ class _Run:
         self._until = time.monotonic() + WORK_SECONDS
         self._changed = False
 
-    @property
     def _is_over(self) -> bool:
         return self._changed or time.monotonic() >= self._until
 
     def apply(self, policy: Policy) -> None:
         """Apply a policy's own rules; its mark says up to which instant they are applied."""
-        if self._is_over or (policy.retention, policy.retention_count, policy.retention_bytes) == (
+        if self._is_over() or (
+            policy.retention,
+            policy.retention_count,
+            policy.retention_bytes,
+        ) == (
             None,
             None,
             None,
@@ -90,7 +93,7 @@ class _Run:
         rows = TopicPolicy.objects.filter(pattern=policy.pattern)
         mark = rows.values_list("swept_before", flat=True).first()
         for topic in self._topics(policy, since=mark):
-            if self._is_over:
+            if self._is_over():
                 return  # the mark stays, so all topics since then are looked at again
             self._keep_newest(topic, policy)
         if policy.retention is None:
@@ -101,7 +104,7 @@ class _Run:
 
     def apply_general_age(self) -> None:
         """Apply the general retention to all topics whose policy has none of its own."""
-        if not self._is_over:
+        if not self._is_over():
             mark = Log.objects.values_list("swept_before", flat=True).get()
             self._keep_youngest(NO_POLICY, conf().retention, mark, ahead=timedelta(0))
 
@@ -139,7 +142,7 @@ class _Run:
         while rows := stored_up_to(topic.pk, up_to, after=after):
             self.purged += purge(rows, now=self._now)
             after = rows[-1].seq
-            if self._is_over:
+            if self._is_over():
                 return
         # Also where nothing was found, because it had expired: it is then not looked for again.
         note_purged(topic.pk, topic.partition_id, up_to)
@@ -157,22 +160,22 @@ class _Run:
         end = first_id_at(cutoff)
         start = first_id_at(to_ms(begin - LATE) if begin is not None else 0)
         reached = begin
-        while not self._is_over and (rows := stored_between(start, end, limit=PAGE)):
+        while not self._is_over() and (rows := stored_between(start, end, limit=PAGE)):
             old = [row for row in rows if self._rules_for_age(row.topic) == policy]
             for first in range(0, len(old), BATCH):
                 self.purged += purge(old[first : first + BATCH], now=self._now)
-                if self._is_over:
+                if self._is_over():
                     rows = rows[: rows.index(old[min(first + BATCH, len(old)) - 1]) + 1]
                     break
             start = rows[-1].id
             here = to_datetime(instant_of(start))
-            if (len(rows) == PAGE or self._is_over) and (reached is None or here > reached):
+            if (len(rows) == PAGE or self._is_over()) and (reached is None or here > reached):
                 reached = here
                 self._write_mark(policy, here + ahead)
             if len(rows) < PAGE:
                 break
             start = UUID(int=start.int + 1)
-        if not self._is_over:
+        if not self._is_over():
             self._write_mark(policy, to_datetime(cutoff) + ahead)
 
     def _rules_for_age(self, topic: str) -> Policy:

@@ -1,5 +1,6 @@
 """The sweeps of retention and expiry: which policy keeps what, and where a run goes on."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ import pytest
 
 from notifications.conf import conf
 from notifications.log import append as appending
+from notifications.log import purge as purging
 from notifications.log.append import append
 from notifications.models import Log, Message, Topic, TopicPolicy
 from notifications.services import retention
@@ -68,7 +70,7 @@ def test_a_run_begins_at_the_mark(publish: Any, monkeypatch: pytest.MonkeyPatch)
     sweep_retention(now=NOW)
     assert marks() == (NOW - 7 * DAY, {"short.*": NOW})
     looked: list[str] = []
-    stored = retention.stored_between
+    stored = purging.stored_between
 
     def note(start: Any, end: Any, *, limit: int) -> Any:
         rows = stored(start, end, limit=limit)
@@ -112,7 +114,7 @@ def test_a_run_that_is_overtaken_by_a_change_writes_no_mark(
     publish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(8 * DAY, "a")
-    purge = retention.purge
+    purge = purging.purge
 
     def change_meanwhile(rows: Sequence[Any], *, now: datetime) -> int:
         TopicPolicy.objects.create(pattern="b", retention=1)
@@ -129,8 +131,8 @@ def test_a_run_stops_when_its_time_is_over_and_goes_on(
     monkeypatch.setattr(retention, "BATCH", 2)
     monkeypatch.setattr(retention, "WORK_SECONDS", 1.0)
     clock = [0.0]
-    monkeypatch.setattr(retention.time, "monotonic", lambda: clock[0])
-    purge = retention.purge
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    purge = purging.purge
 
     def take_long(rows: Sequence[Any], *, now: datetime) -> int:
         clock[0] += 2
