@@ -1,7 +1,7 @@
 """Purge: take messages out of the log, and leave word of it where somebody may miss them.
 
-A batch is three short steps: the floors are moved, the rows are deleted, then it is noted up to
-where all of a topic is gone. The first and the last lock the partitions, in append's order; the
+A batch, of one partition, is three short steps: the floors are moved, the rows are deleted, then it
+is noted up to where all of a topic is gone. The first and the last lock the partition; the
 deletion, which takes longest, locks nobody out. Whoever reads in between finds rows below a floor,
 which is true: they may be gone at any moment. A crash in between leaves rows that the next run
 finds again.
@@ -9,12 +9,14 @@ finds again.
 Expired messages are deleted without a word, because nobody can miss what may not be delivered.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from notifications.log.records import to_ms
@@ -35,7 +37,11 @@ SELECT max(seq) FROM (
 ) AS newest WHERE total > %s
 """
 
-_RAISE = "UPDATE notifications_{table} SET {column} = %s WHERE id = %s AND {column} < %s"
+_RAISE = """
+UPDATE notifications_{table} SET {column} = least_values.column2
+FROM (VALUES {rows}) AS least_values
+WHERE id = least_values.column1 AND {column} < least_values.column2
+"""
 
 
 class Stored(NamedTuple):
@@ -83,16 +89,20 @@ def over_bytes(topic_id: int, most: int, *, after: int) -> int:
 
 
 def purge(rows: Sequence[Stored], *, now: datetime) -> int:
-    """Take messages out of the log, by batches; return how many there were.
+    """Take messages out of the log, by batches of a partition; return how many there were.
 
     What has not expired by `now` moves the floors. Must not run inside a transaction.
     """
     purged = 0
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
-        _move_floors([row for row in batch if row.expires_at is None or row.expires_at > now])
-        purged += _delete([row.id for row in batch])
-        _note_gone({row.partition for row in batch}, {row.topic_id for row in batch})
+    for partition in sorted({row.partition for row in rows}):
+        of_partition = [row for row in rows if row.partition == partition]
+        for start in range(0, len(of_partition), BATCH):
+            batch = of_partition[start : start + BATCH]
+            _move_floors(
+                partition, [row for row in batch if row.expires_at is None or row.expires_at > now]
+            )
+            purged += _delete([row.id for row in batch])
+            _note_gone(partition, {row.topic_id for row in batch})
     return purged
 
 
@@ -105,9 +115,9 @@ def purge_expired(*, now: datetime) -> Iterator[int]:
 
 def note_purged(topic_id: int, partition: int, seq: int) -> None:
     """Note that no message of a topic is left up to a seq."""
-    with transaction.atomic(durable=True):
-        _lock([partition])
-        Topic.objects.filter(pk=topic_id, purged_seq__lt=seq).update(purged_seq=seq)
+    with _step(), connection.cursor() as cursor:
+        _lock(partition)
+        _raise(cursor, "topic", "purged_seq", {topic_id: seq})
 
 
 def _stored(rows: QuerySet[Message], limit: int) -> list[Stored]:
@@ -115,48 +125,59 @@ def _stored(rows: QuerySet[Message], limit: int) -> list[Stored]:
     return [Stored(*row) for row in rows.values_list(*fields)[:limit]]
 
 
-def _lock(partitions: Sequence[int]) -> None:
-    # As append does: ascending. Topics are locked behind their partition only.
-    list(Partition.objects.select_for_update().filter(pk__in=partitions).order_by("pk"))
+@contextmanager
+def _step() -> Iterator[None]:
+    """A transaction that does not wait for the disk, so that its locks are short.
+
+    The steps reach the disk in their order; those that a crash undoes are done again.
+    """
+    with transaction.atomic(durable=True):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL synchronous_commit = off")
+        yield
 
 
-def _move_floors(missed: Sequence[Stored]) -> None:
+def _lock(partition: int) -> None:
+    # As append does. Topics are locked behind their partition only.
+    Partition.objects.select_for_update().get(pk=partition)
+
+
+def _move_floors(partition: int, missed: Sequence[Stored]) -> None:
     if not missed:
         return
-    topics: dict[int, int] = {}
-    partitions: dict[int, int] = {}
+    floors: dict[int, int] = {}
     for row in missed:
-        topics[row.topic_id] = max(topics.get(row.topic_id, 0), row.offset)
-        partitions[row.partition] = max(partitions.get(row.partition, 0), row.offset)
-    with transaction.atomic(durable=True):
-        _lock(sorted(partitions))
-        for table, floors in (("topic", topics), ("partition", partitions)):
-            _raise("floor", table, floors)
+        floors[row.topic_id] = max(floors.get(row.topic_id, 0), row.offset)
+    with _step(), connection.cursor() as cursor:
+        _lock(partition)
+        _raise(cursor, "topic", "floor", floors)
+        _raise(cursor, "partition", "floor", {partition: max(floors.values())})
 
 
-def _note_gone(partitions: set[int], topics: set[int]) -> None:
+def _note_gone(partition: int, topics: set[int]) -> None:
     """Note up to where all messages of some topics are gone, looking at what is left."""
     # Not "the newest that was purged": clocks of hosts differ, so the order of ids is not quite
-    # that of seq, and a policy's change may have left older ones.
+    # that of seq, and a policy's change may have left older ones. One statement without a lock
+    # will do, for what is appended meanwhile has a seq above what it sees.
     left = Message.objects.filter(topic=OuterRef("pk"), seq__gt=OuterRef("purged_seq"))
     oldest = Subquery(left.order_by("seq").values("seq")[:1])
-    with transaction.atomic(durable=True):
-        _lock(sorted(partitions))
-        found = Topic.objects.filter(pk__in=topics).annotate(oldest=oldest)
-        rows = found.values_list("pk", "seq", "oldest")
-        _raise("purged_seq", "topic", {pk: (left or seq + 1) - 1 for pk, seq, left in rows})
+    found = Topic.objects.filter(pk__in=topics).annotate(oldest=oldest).order_by()
+    gone = {pk: (left or seq + 1) - 1 for pk, seq, left in found.values_list("pk", "seq", "oldest")}
+    with _step(), connection.cursor() as cursor:
+        _lock(partition)
+        _raise(cursor, "topic", "purged_seq", gone)
 
 
-def _raise(column: str, table: str, values: dict[int, int]) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            _RAISE.format(table=table, column=column),
-            [(value, pk, value) for pk, value in sorted(values.items())],
-        )
+def _raise(cursor: CursorWrapper, table: str, column: str, values: Mapping[int, int]) -> None:
+    rows = ", ".join(["(%s, %s)"] * len(values))
+    statement = _RAISE.format(table=table, column=column, rows=rows)
+    cursor.execute(statement, [number for pair in values.items() for number in pair])
 
 
 def _delete(ids: Sequence[UUID]) -> int:
-    return Message.objects.filter(pk__in=ids).delete()[0]
+    with _step():
+        return Message.objects.filter(pk__in=ids).delete()[0]
 
 
 def cutoff_ms(now: datetime, seconds: float) -> int:

@@ -35,8 +35,8 @@ from notifications.services.policies import NO_POLICY, Policies, Policy
 WORK_SECONDS = 20.0
 """Time after which a sweep leaves the rest to its next run."""
 
-PAGE = 2_000
-"""Messages that are looked at before the mark is written."""
+PAGE = 4_000
+"""Messages that are looked at before the mark is written; of 16 partitions, half a batch each."""
 
 LATE = timedelta(seconds=60)
 """How long a message may take from its id to its commit, clocks of hosts included: that much before
@@ -80,15 +80,8 @@ class _Run:
 
     def apply(self, policy: Policy) -> None:
         """Apply a policy's own rules; its mark says up to which instant they are applied."""
-        if self._is_over() or (
-            policy.retention,
-            policy.retention_count,
-            policy.retention_bytes,
-        ) == (
-            None,
-            None,
-            None,
-        ):
+        rules = {policy.retention, policy.retention_count, policy.retention_bytes}
+        if self._is_over() or rules == {None}:
             return
         rows = TopicPolicy.objects.filter(pattern=policy.pattern)
         mark = rows.values_list("swept_before", flat=True).first()
@@ -162,11 +155,7 @@ class _Run:
         reached = begin
         while not self._is_over() and (rows := stored_between(start, end, limit=PAGE)):
             old = [row for row in rows if self._rules_for_age(row.topic) == policy]
-            for first in range(0, len(old), BATCH):
-                self.purged += purge(old[first : first + BATCH], now=self._now)
-                if self._is_over():
-                    rows = rows[: rows.index(old[min(first + BATCH, len(old)) - 1]) + 1]
-                    break
+            self.purged += purge(old, now=self._now)
             start = rows[-1].id
             here = to_datetime(instant_of(start))
             if (len(rows) == PAGE or self._is_over()) and (reached is None or here > reached):

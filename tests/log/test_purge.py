@@ -124,8 +124,11 @@ def test_batches_bound_what_one_lock_covers(monkeypatch: pytest.MonkeyPatch) -> 
         return delete(ids)
 
     monkeypatch.setattr(purging, "_delete", note)
-    assert purge(fill(*"abcde"), now=NOW) == 5
+    assert purge(fill(*["a.b"] * 5), now=NOW) == 5
     assert sizes == [2, 2, 1]
+    sizes.clear()
+    assert purge(fill("a.b", "u.1", "u.2"), now=NOW) == 3
+    assert sizes == [1, 1, 1], "each of another partition"
 
 
 def test_bytes_are_counted_from_the_newest() -> None:

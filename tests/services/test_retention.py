@@ -128,7 +128,7 @@ def test_a_run_that_is_overtaken_by_a_change_writes_no_mark(
 def test_a_run_stops_when_its_time_is_over_and_goes_on(
     publish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "PAGE", 2)
     monkeypatch.setattr(retention, "WORK_SECONDS", 1.0)
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
