@@ -29,9 +29,29 @@ _BEFORE: Final = 3.0
 
 def main() -> int:
     """Run the benchmark; return 0 when no hole was read and everything old was purged."""
-    options = _options()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    options = add_options(parser).parse_args()
     name = f"bw_bench_{os.getpid()}_purge"
-    with _database(options.postgres, name) as url:
+    with filled_database(options.postgres, name, rows=options.rows, topics=options.topics) as url:
+        result = _measure(url, rows=options.rows)
+    print(json.dumps({"benchmark": "purge", "topics": options.topics, **result}))
+    return 0 if result["purged"] == options.rows and not result["holes"] else 1
+
+
+def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add the options that say how large a log is filled, and where."""
+    parser.add_argument("--rows", type=int, default=1_000_000, help="old messages")
+    parser.add_argument("--topics", type=int, default=10_000, help="topics that they are of")
+    parser.add_argument("--postgres", default="postgres://root@127.0.0.1:5432", help="server URL")
+    return parser
+
+
+@contextmanager
+def filled_database(server: str, name: str, *, rows: int, topics: int) -> Iterator[str]:
+    """Make a database with a large log, set Django up on it, yield its URL, and drop it."""
+    with _database(server, name) as url:
         os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": _SETTINGS}
         os.environ.pop("REDIS_URL", None)
         import django
@@ -40,21 +60,9 @@ def main() -> int:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        print(f"filling {options.rows:,} rows", file=sys.stderr)
-        _fill(url, rows=options.rows, topics=options.topics)
-        result = _measure(url, rows=options.rows)
-    print(json.dumps({"benchmark": "purge", "topics": options.topics, **result}))
-    return 0 if result["purged"] == options.rows and not result["holes"] else 1
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=1_000_000, help="old messages")
-    parser.add_argument("--topics", type=int, default=10_000, help="topics that they are of")
-    parser.add_argument("--postgres", default="postgres://root@127.0.0.1:5432", help="server URL")
-    return parser.parse_args()
+        print(f"filling {rows:,} rows", file=sys.stderr)
+        _fill(url, rows=rows, topics=topics)
+        yield url
 
 
 @contextmanager
