@@ -95,9 +95,15 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
             Message.objects.filter(topic_id=topic.pk, offset__gt=1_000).order_by("offset")[:500]
         ),
     )
-    page: dict[str, Any] = {"topic": topic.name, "after": 10, "before": None, "limit": 100, "now": now}
-    yield "history page", lambda: list_messages(**page, newest_first=False)
-    yield "newest page", lambda: list_messages(**(page | {"after": None}), newest_first=True)
+    page: dict[str, Any] = {
+        "topic": topic.name,
+        "after": 10,
+        "before": None,
+        "limit": 100,
+        "now": now,
+    }
+    yield "history page", lambda: list_messages(**page, after=3, newest_first=False)
+    yield "newest page", lambda: list_messages(**page, after=None, newest_first=True)
     yield "expired", lambda: next(purge.purge_expired(now=now))
     yield "count of a topic", lambda: purge.stored_up_to(topic.pk, 20, after=0)
     yield "bytes of a topic", lambda: purge.over_bytes(topic.pk, 10_000, after=0)
