@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
 
 from notifications.conf import Conf, conf
+from notifications.models.policy import MIN_IDEMPOTENCY
 from notifications.protocol.limits import PAYLOAD_BYTES
 
 LEAST_SQLITE = (3, 35)
@@ -113,6 +114,14 @@ def check_values(**_: Any) -> list[CheckMessage]:
 
 def _wrong_sizes(values: Conf) -> list[CheckMessage]:
     found = []
+    if values.idempotency < MIN_IDEMPOTENCY:
+        found.append(
+            _wrong(
+                f"NOTIFICATIONS_IDEMPOTENCY_SECONDS is {values.idempotency}: retries are promised "
+                "an answer for a day.",
+                f"Set NOTIFICATIONS_IDEMPOTENCY_SECONDS to {MIN_IDEMPOTENCY} or more.",
+            )
+        )
     if not 1 <= values.partitions <= 1024:
         found.append(
             _wrong(

@@ -40,6 +40,8 @@ class Conf:
     """How long a client waits for a sign of life after a ping."""
     retention: float = 604_800.0
     """Age at which messages may be purged."""
+    idempotency: float = 86_400.0
+    """How long a publish is answered as the first with its key was."""
     session: float = 604_800.0
     """How long a session can be resumed after its socket closed."""
     sweep_interval: float = 60.0

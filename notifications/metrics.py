@@ -15,6 +15,9 @@ append_batch_size = Histogram(
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
 messages_appended = Counter("bellwether_messages_appended", "Messages committed to the log.")
+messages_ephemeral = Counter(
+    "bellwether_messages_ephemeral", "Messages of ephemeral topics, relayed and not kept."
+)
 
 hints_sent = Counter("bellwether_hints_sent", "Hints given to the bus.")
 hints_dropped = Counter(

@@ -22,6 +22,12 @@ def may_subscribe(principal: Principal, pattern: str) -> bool:
     return any(covers(granted, pattern) for granted in principal.subscribe)
 
 
+def require_admin(principal: Principal) -> None:
+    """Raise Forbidden without the admin scope."""
+    if not principal.is_admin:
+        raise Forbidden("This needs the admin scope. Ask an operator.")
+
+
 def require_publish(principal: Principal, topic: str) -> None:
     """Raise Forbidden unless the principal may publish to the topic."""
     if not may_publish(principal, topic):

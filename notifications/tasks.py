@@ -62,6 +62,18 @@ def sweep_idempotency_keys(**_: Any) -> None:
 
 
 @_sweep_task
+def sweep_expired_messages(**_: Any) -> None:
+    """Delete the messages that have expired."""
+    _run_alone("expired_messages")
+
+
+@_sweep_task
+def sweep_retention(**_: Any) -> None:
+    """Purge the messages that the policies of their topics keep no longer."""
+    _run_alone("retention")
+
+
+@_sweep_task
 def sweep_token_families(**_: Any) -> None:
     """Forget the token families whose refresh tokens have all expired."""
     _run_alone("token_families")

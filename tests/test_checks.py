@@ -53,6 +53,8 @@ def test_an_old_sqlite_is_refused_where_it_is_used(monkeypatch: pytest.MonkeyPat
         ({"PARTITIONS": 1025}, ["notifications.E004"]),
         ({"FRAME_BYTES": 1000}, ["notifications.E004"]),
         ({"BUFFER_BYTES": 1000}, ["notifications.E004"]),
+        ({"IDEMPOTENCY": 86_399}, ["notifications.E004"]),
+        ({"IDEMPOTENCY": 86_400}, []),
         ({"RETENTION": 60, "SESSION": 61}, ["notifications.W001"]),
         ({"RETENTION": 60, "SESSION": 60}, []),
         ({"ALLOWED_ORIGINS": ["https://a.example", "http://[::1]:8000"]}, []),

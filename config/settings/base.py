@@ -166,6 +166,8 @@ _SWEEP_PAUSES = {
     "dead_servers": _SWEEP_PAUSE,
     "unresumed_sessions": _SWEEP_PAUSE,
     "idempotency_keys": _SWEEP_PAUSE,
+    "expired_messages": _SWEEP_PAUSE,
+    "retention": _SWEEP_PAUSE,
     "token_families": _SWEEP_PAUSE,
     # Clients wait for what they did not acknowledge, and policies may say so within seconds.
     "deliveries": min(_SWEEP_PAUSE, 5),
@@ -259,6 +261,7 @@ NOTIFICATIONS = {
     "HEARTBEAT_INTERVAL": seconds("HEARTBEAT_INTERVAL", 30),
     "HEARTBEAT_TIMEOUT": seconds("HEARTBEAT_TIMEOUT", 5),
     "RETENTION": seconds("RETENTION", 604_800),
+    "IDEMPOTENCY": seconds("IDEMPOTENCY", 86_400),
     "SESSION": seconds("SESSION", seconds("RETENTION", 604_800)),
     "SWEEP_INTERVAL": seconds("SWEEP_INTERVAL", 60),
     "DRAIN_WINDOW": seconds("DRAIN_WINDOW", 30),

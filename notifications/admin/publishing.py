@@ -17,14 +17,59 @@ from notifications.services.sweeps import run_sweep
 class TopicPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Policies: of several that match a topic the most specific applies."""
 
-    list_display = ("pattern", "time_to_live", "payload_bytes")
+    list_display = (
+        "pattern",
+        "ephemeral",
+        "acknowledged",
+        "time_to_live",
+        "kept_for",
+        "retention_count",
+        "payload_bytes",
+    )
+    list_filter = ("ephemeral", "acknowledged")
     search_fields = ("pattern",)
     fieldsets = (
         (
             None,
             {
-                "fields": ("pattern", "ttl", "payload_bytes"),
-                "description": "Servers follow a change within two seconds.",
+                "fields": ("pattern", "ephemeral", "payload_bytes"),
+                "description": "Of several policies whose patterns match a topic the most specific "
+                "applies, as a whole. What is left empty is as the settings say. Servers follow a "
+                "change within two seconds. Ephemeral messages are relayed to whoever is there and "
+                "not kept, so they are never missed, replayed or delivered again.",
+            },
+        ),
+        (
+            "How long",
+            {
+                "fields": ("ttl", "idempotency"),
+                "description": "After its TTL a message is not delivered any more. Within the "
+                "idempotency window a retry with the same key is answered as the first publish "
+                "was.",
+            },
+        ),
+        (
+            "What is kept",
+            {
+                "fields": ("retention", "retention_count", "retention_bytes"),
+                "description": "A message is purged by the first of these that it exceeds. Whoever "
+                "was away for longer is told that messages are missing.",
+            },
+        ),
+        (
+            "Delivery",
+            {
+                "fields": ("replay_messages", "batch_size", "batch_delay"),
+                "description": "Whoever missed more than the replay cap is told so instead. "
+                "Batches are for clients that asked for them.",
+            },
+        ),
+        (
+            "Acknowledgements",
+            {
+                "fields": ("acknowledged", "ack_timeout", "ack_attempts"),
+                "description": "Messages are delivered again until they are acknowledged, later "
+                "with each attempt; after the last they are marked undelivered.",
             },
         ),
     )
@@ -32,7 +77,16 @@ class TopicPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="TTL", ordering="ttl")
     def time_to_live(self, policy: TopicPolicy) -> str:
         """Show the time in hours, minutes and seconds."""
-        return str(timedelta(seconds=policy.ttl)) if policy.ttl is not None else NOTHING
+        return _time(policy.ttl)
+
+    @admin.display(description="retention", ordering="retention")
+    def kept_for(self, policy: TopicPolicy) -> str:
+        """Show the time in days, hours, minutes and seconds."""
+        return _time(policy.retention)
+
+
+def _time(seconds: int | None) -> str:
+    return str(timedelta(seconds=seconds)) if seconds is not None else NOTHING
 
 
 @admin.register(PendingPublication)

@@ -91,6 +91,12 @@ def _read(stream: IO[bytes] | HttpRequest, most: int, *, declared: str | None) -
     return data
 
 
+def has_body(request: HttpRequest) -> bool:
+    """Tell whether a request carries a body, for operations that do without one."""
+    meta = request.META
+    return meta.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in meta
+
+
 def decode_body(data: bytes, record: type[R]) -> R:
     """Decode a JSON body; raises BadFrame that names the field at fault."""
     try:

@@ -25,7 +25,7 @@ _REASONS = {
     403: "`FORBIDDEN`: no grant covers this, whether it exists or not; or a browser session "
     "without its CSRF token",
     404: "`UNKNOWN_TOPIC`: nothing was published to it yet. `NOT_FOUND`: there is nothing here",
-    409: "`CONFLICT`: the idempotency key was used with another body",
+    409: "`CONFLICT`: the idempotency key was used with another body; or it is there already",
     413: "`PAYLOAD_TOO_LARGE`: over 48 KiB of compact JSON, or the body is over its bound",
     415: "`BAD_FRAME`: another Content-Type is needed",
     429: "`RATE_LIMITED`: wait as `Retry-After` says",

@@ -36,13 +36,16 @@ LINES = {"type": "string", "description": "One message a line, each as in `Publi
 
 
 class Placed(Record, frozen=True, kw_only=True):
-    """Where a message stands. status: within a batch only, what a single publish is answered."""
+    """Where a message stands. status: within a batch only, what a single publish is answered.
+
+    seq, position: absent where the topic is ephemeral.
+    """
 
     status: int | None = None
     id: str
     topic: str
-    seq: int
-    position: Position
+    seq: int | None = None
+    position: Position | None = None
     timestamp: str
     duplicate: bool | None = None
 
@@ -158,8 +161,8 @@ def place(outcome: Outcome, *, is_in_batch: bool = False) -> Placed:
         status=(HTTPStatus.OK if found.duplicate else HTTPStatus.CREATED) if is_in_batch else None,
         id=found.id,
         topic=found.topic,
-        seq=found.seq,
-        position=[found.partition, found.offset],
+        seq=found.seq if found.offset else None,
+        position=[found.partition, found.offset] if found.offset else None,
         timestamp=format_instant(found.published_at),
         duplicate=found.duplicate or None,
     )

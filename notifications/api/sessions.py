@@ -12,7 +12,14 @@ from rest_framework.request import Request
 
 from accounts.principal import Principal
 from notifications.api import documentation as doc
-from notifications.api.bodies import JSON, SINGLE_BYTES, decode_body, decode_query, read_body
+from notifications.api.bodies import (
+    JSON,
+    SINGLE_BYTES,
+    decode_body,
+    decode_query,
+    has_body,
+    read_body,
+)
 from notifications.api.endpoint import Endpoint, answer, principal_of
 from notifications.api.problems import NothingHere
 from notifications.errors import BadFrame, Forbidden
@@ -161,8 +168,7 @@ class DisconnectView(Endpoint):
         return answer(_answer(_find(principal, id)), status=202)
 
     def _words(self, request: Request) -> str | None:
-        meta = request._request.META
-        if meta.get("CONTENT_LENGTH") in (None, "", "0") and "HTTP_TRANSFER_ENCODING" not in meta:
+        if not has_body(request._request):
             return None
         data = read_body(request._request, most=SINGLE_BYTES)
         return decode_body(data, DisconnectBody).reason if data else None

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from notifications.api import documentation as doc
 from notifications.api.bodies import decode_query
 from notifications.api.endpoint import Endpoint, answer, principal_of
+from notifications.api.policies import PolicyBody, policy_answer
 from notifications.errors import UnknownTopic
 from notifications.permissions import require_subscribe
 from notifications.protocol.values import MAX_INTEGER, Record, Text
@@ -50,18 +51,6 @@ class MessagesQuery(Record, frozen=True, kw_only=True):
     order: Order = "asc"
 
 
-class PolicyAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    """The policy in force for a topic.
-
-    pattern: that of the policy. ttl: milliseconds that a message is delivered for, null for no
-    limit. payloadBytes: the largest payload, null for the general limit.
-    """
-
-    pattern: str
-    ttl: int | None
-    payload_bytes: int | None
-
-
 class TopicAnswer(msgspec.Struct, frozen=True):
     """A topic that was published to.
 
@@ -73,7 +62,7 @@ class TopicAnswer(msgspec.Struct, frozen=True):
     topic: str
     seq: int
     subscribers: int
-    policy: PolicyAnswer | None
+    policy: PolicyBody | None
 
 
 class TopicsPage(msgspec.Struct, frozen=True):
@@ -181,13 +170,5 @@ def topic_answer(row: TopicRow) -> TopicAnswer:
         topic=row.name,
         seq=row.seq,
         subscribers=row.subscribers,
-        policy=(
-            PolicyAnswer(
-                policy.pattern,
-                policy.ttl * 1000 if policy.ttl is not None else None,
-                policy.payload_bytes,
-            )
-            if policy.pattern is not None
-            else None
-        ),
+        policy=policy_answer(policy) if policy.pattern is not None else None,
     )

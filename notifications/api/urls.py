@@ -5,6 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from notifications.api.deliveries import DeliveriesView
 from notifications.api.fallbacks import unknown_path
+from notifications.api.policies import PoliciesView, PolicyView
 from notifications.api.publishing import PublishBatchView, PublishView
 from notifications.api.sessions import DisconnectView, SessionsView, SessionView
 from notifications.api.stats import StatsView
@@ -20,6 +21,8 @@ v1 = [
     path("sessions/<str:id>", SessionView.as_view(), name="session"),
     path("sessions/<str:id>/disconnect", DisconnectView.as_view(), name="session-disconnect"),
     path("messages/<str:id>/deliveries", DeliveriesView.as_view(), name="message-deliveries"),
+    path("policies", PoliciesView.as_view(), name="policies"),
+    path("policies/<str:pattern>", PolicyView.as_view(), name="policy"),
     path("stats", StatsView.as_view(), name="stats"),
 ]
 

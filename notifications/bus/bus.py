@@ -16,7 +16,8 @@ import msgspec
 import structlog
 
 from notifications import metrics
-from notifications.bus.hints import Hint, from_envelope, to_envelope
+from notifications.bus.hints import EPHEMERAL, Hint, from_envelope, to_envelope
+from notifications.log.records import Record, decode_records
 
 SEND_BOUND = 1_000
 """Hints that may wait for the channel layer."""
@@ -55,6 +56,7 @@ class Bus:
 
     on_hint: called in the event loop with each hint that arrives.
     on_control: called with each control message (a JSON object) that arrives.
+    on_ephemeral: called with the ephemeral messages that arrive, in their order.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Bus:
         *,
         on_hint: Callable[[Hint], None],
         on_control: Callable[[dict[str, Any]], None],
+        on_ephemeral: Callable[[list[Record]], None] = lambda _: None,
     ) -> None:
         self._layer = layer
         self._on_hint = on_hint
         self._on_control = on_control
+        self._on_ephemeral = on_ephemeral
         self._channel = ""
         self._groups: set[str] = {CONTROL_GROUP}
         self._joined: set[str] = set()
@@ -167,6 +171,9 @@ class Bus:
             self._on_control(message["control"])
             return
         try:
+            if message.get("type") == EPHEMERAL:
+                self._on_ephemeral(decode_records(message["records"]))
+                return
             hint = from_envelope(message)
         except msgspec.ValidationError as error:
             logger.warning("the bus brought something that is no hint", error=str(error))

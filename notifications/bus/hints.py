@@ -7,13 +7,20 @@ import msgspec
 
 from notifications.log.records import Record, decode_records, encode_records
 
+EPHEMERAL = "ephemeral"
+"""The type of the envelope of ephemeral messages; it has nothing else but `records`."""
+
 HINT_BYTES = 262_144
 """Payload bytes that one hint carries at most; a larger batch goes out as several."""
 
 
 class Hint(msgspec.Struct, frozen=True):
     """Consecutive messages of a partition, still encoded: most receivers can tell from the
-    offsets alone whether they need them."""
+    offsets alone whether they need them.
+
+    first and last are 0 for ephemeral messages, which travel in an envelope of their own type and
+    say nothing of the log.
+    """
 
     partition: int
     first: int
@@ -27,10 +34,10 @@ class Hint(msgspec.Struct, frozen=True):
 
 def hints_of(records: Sequence[Record]) -> Iterator[Hint]:
     """Cut new records (offset order within each partition) into hints."""
-    batches: dict[int, list[Record]] = {}
+    batches: dict[tuple[int, bool], list[Record]] = {}
     for record in records:
-        batches.setdefault(record.partition, []).append(record)
-    for partition, batch in batches.items():
+        batches.setdefault((record.partition, record.offset == 0), []).append(record)
+    for (partition, _), batch in batches.items():
         start = size = 0
         for index, record in enumerate(batch):
             if size and size + len(record.payload) > HINT_BYTES:
@@ -46,6 +53,8 @@ def _hint(partition: int, records: list[Record]) -> Hint:
 
 def to_envelope(hint: Hint) -> dict[str, Any]:
     """Make the channel-layer message of a hint."""
+    if hint.last == 0:
+        return {"type": EPHEMERAL, "records": hint.records}
     return {
         "type": "log.appended",
         "partition": hint.partition,

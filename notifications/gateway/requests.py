@@ -164,8 +164,8 @@ class Requests:
                     message_id=outcome.id,
                     topic=outcome.topic,
                     timestamp=format_instant(outcome.published_at),
-                    seq=outcome.seq,
-                    position=(outcome.partition, outcome.offset),
+                    seq=outcome.seq if outcome.offset else None,
+                    position=(outcome.partition, outcome.offset) if outcome.offset else None,
                     duplicate=outcome.duplicate or None,
                 )
             )

@@ -78,7 +78,12 @@ class Hub:
         replay_cache_bytes: int = REPLAY_CACHE_BYTES,
     ) -> None:
         self.identity = identity
-        self.bus = Bus(layer, on_hint=self._on_hint, on_control=on_control)
+        self.bus = Bus(
+            layer,
+            on_hint=self._on_hint,
+            on_control=on_control,
+            on_ephemeral=self._on_ephemeral,
+        )
         self.index: TopicIndex[Subscriber] = TopicIndex()
         self._poll_interval = poll_interval
         self._places: dict[int, Place] = {}
@@ -316,6 +321,9 @@ class Hub:
         self._deliver(hint.partition, place.offer(records), after=before)
         if place.has_hole:
             self._fill_soon(hint.partition)
+
+    def _on_ephemeral(self, records: Sequence[Record]) -> None:
+        fan_out(self.index, records, now=now_ms())
 
     def _fill_soon(self, partition: int) -> None:
         if partition not in self._filling:

@@ -130,8 +130,9 @@ class Feeder:
     async def give(self, subscriber: Subscriber, records: Iterable[Record]) -> int:
         """Send some messages once more, flagged, as far as the connection wants them."""
         given = 0
-        while subscriber.splice is not None and not subscriber.is_closed:
-            await asyncio.sleep(DETACHED_PAUSE)  # its client would take these for missed ones
+        while subscriber.splice is not None and not subscriber.is_closed:  # noqa: ASYNC110
+            # Its client would take these for missed ones.
+            await asyncio.sleep(DETACHED_PAUSE)
         now = now_ms()
         for record in records:
             if not subscriber.wanting(record.topic) or 0 < record.expires_at <= now:

@@ -3,6 +3,9 @@
 One writer thread per process takes what waits, appends it, and answers everyone at once. While it
 waits for the disk, the next group gathers, so the more publishers there are, the less each costs.
 
+What is ephemeral is answered and relayed before the group's transaction begins, and has no part in
+it; a group with nothing else opens none.
+
 The queue is bounded in publications (`QUEUE_BOUND`); over the bound a publisher is refused with
 OVERLOADED and nothing is kept. Metrics: bellwether_append_queue, bellwether_append_batch_size.
 """
@@ -21,6 +24,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from notifications import metrics
 from notifications.errors import InternalError, NotificationError, Overloaded, Unavailable
 from notifications.log.append import append
+from notifications.log.ephemeral import make_ephemeral
 from notifications.log.records import Outcome, Publication, Record
 
 QUEUE_BOUND = 20_000
@@ -38,13 +42,35 @@ logger = structlog.get_logger(__name__)
 
 
 class _Ticket:
-    """Publications that were handed in together and are answered together."""
+    """Publications that were handed in together and are answered together.
 
-    __slots__ = ("future", "publications")
+    publications: those that are still to be appended. ephemeral: the outcomes of those that were
+    only relayed, by their index among all.
+    """
+
+    __slots__ = ("ephemeral", "future", "publications")
 
     def __init__(self, publications: Sequence[Publication]) -> None:
         self.publications = publications
+        self.ephemeral: dict[int, Outcome] = {}
         self.future: Future[list[Outcome]] = Future()
+
+    def take_ephemeral(self) -> list[Record]:
+        """Settle what is ephemeral; return its records."""
+        indexes = [index for index, one in enumerate(self.publications) if one.ephemeral]
+        if not indexes:
+            return []
+        outcomes, records = make_ephemeral([self.publications[index] for index in indexes])
+        self.ephemeral = dict(zip(indexes, outcomes, strict=True))
+        self.publications = [one for one in self.publications if not one.ephemeral]
+        return records
+
+    def answer(self, appended: Sequence[Outcome]) -> None:
+        """Answer with the outcomes of what was appended, and of what was relayed, in order."""
+        outcomes = list(appended)
+        for index, outcome in self.ephemeral.items():  # ascending, so each finds its place
+            outcomes.insert(index, outcome)
+        self.future.set_result(outcomes)
 
 
 class GroupCommit:
@@ -144,6 +170,7 @@ class GroupCommit:
     def _write(self) -> None:
         while (group := self._take()) is not None:
             try:
+                group = self._relay_ephemeral(group)
                 if group:
                     self._commit(group)
             except Exception:
@@ -176,6 +203,17 @@ class GroupCommit:
             self._busy = True
             return group
 
+    def _relay_ephemeral(self, group: list[_Ticket]) -> list[_Ticket]:
+        """Settle and relay what is ephemeral; return the tickets with something to append."""
+        records = [record for ticket in group for record in ticket.take_ephemeral()]
+        if not records:
+            return group
+        for ticket in group:
+            if not ticket.publications:
+                ticket.answer([])
+        self.relay(records)
+        return [ticket for ticket in group if ticket.publications]
+
     def _commit(self, group: list[_Ticket]) -> None:
         publications = [p for ticket in group for p in ticket.publications]
         try:
@@ -199,7 +237,7 @@ class GroupCommit:
         place = 0
         for ticket in group:
             end = place + len(ticket.publications)
-            ticket.future.set_result(outcomes[place:end])
+            ticket.answer(outcomes[place:end])
             place = end
         if records:
             self.relay(records)

@@ -17,6 +17,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     digest: SHA-256 of the body as a JSON value; needed with an idempotency key.
     key_window: seconds for which a retry with the key is answered as this publication is.
     outbox_id: the outbox row that this publication carries on; appending deletes it.
+    ephemeral: it is relayed and not kept; its key has no effect.
     """
 
     topic: str
@@ -30,10 +31,12 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes = b""
     key_window: int = 86_400
     outbox_id: int | None = None
+    ephemeral: bool = False
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A message of the log. Instants are milliseconds since 1970; expires_at 0 means never.
+    offset and seq are 0 for an ephemeral message, which is not in the log.
 
     Encoded as an array on the bus, where its payload stays the publisher's bytes.
     """
@@ -51,7 +54,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """The outcome of a publication: where it stands, and whether it stood there before."""
+    """The outcome of a publication: where it stands, and whether it stood there before.
+
+    seq and offset are 0 for an ephemeral message, which stands nowhere.
+    """
 
     id: str
     topic: str

@@ -5,12 +5,21 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import receiver
 
 from notifications.errors import BadTopic
+from notifications.models.log import Log
 from notifications.topics.grammar import parse_pattern
 
 MIN_IDEMPOTENCY = 86_400
 """Seconds for which a retry is answered as the first was, at least; the contract's 24 hours."""
+
+MOST_SECONDS = 100 * 365 * 86_400
+"""The longest time in a policy: added to the clock it is still an instant."""
+
+TIMES = ("ttl", "retention", "idempotency", "ack_timeout")
+"""The fields that are times in seconds."""
 
 
 def _number(name: str, *, least: int = 1, most: int | None = None) -> Any:
@@ -70,8 +79,21 @@ class TopicPolicy(models.Model):
         return self.pattern
 
     def clean(self) -> None:
-        """Refuse a pattern that breaks the grammar."""
+        """Refuse a pattern that breaks the grammar, and times that lead out of the calendar."""
+        for name in TIMES:
+            if (getattr(self, name) or 0) > MOST_SECONDS:
+                raise ValidationError({name: f"At most {MOST_SECONDS} seconds, a hundred years."})
         try:
             parse_pattern(self.pattern)
         except BadTopic as error:
             raise ValidationError({"pattern": error.message}) from error
+
+
+@receiver((post_save, post_delete), sender=TopicPolicy)
+def begin_retention_anew(**_: object) -> None:
+    """Set the marks of retention back: topics may have come under another policy.
+
+    Deletion by a queryset comes here too, `update` and `bulk_create` do not.
+    """
+    Log.objects.filter(swept_before__isnull=False).update(swept_before=None)
+    TopicPolicy.objects.filter(swept_before__isnull=False).update(swept_before=None)

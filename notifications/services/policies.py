@@ -1,11 +1,18 @@
-"""Which policy applies to a topic. Policies are few; each process keeps them for a moment."""
+"""Which policy applies to a topic, and how policies are changed.
+
+Policies are few; each process keeps them for a moment.
+"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from notifications.errors import BadFrame
 from notifications.models import TopicPolicy
-from notifications.topics.grammar import MANY, ONE
+from notifications.topics.grammar import MANY, ONE, parse_pattern
 from notifications.topics.matching import matches
 
 KEPT_SECONDS = 2.0
@@ -37,6 +44,9 @@ class Policy:
 
 FIELDS = tuple(Policy.__dataclass_fields__)
 """The columns that are read, in the order of the record's fields."""
+
+RULES = FIELDS[1:]
+"""The columns that hold rules."""
 
 NO_POLICY = Policy()
 
@@ -83,6 +93,37 @@ class Policies:
 
 policies = Policies()
 """The policies of this process. A server refreshes them in the background."""
+
+
+def set_policy(pattern: str, rules: Mapping[str, int | bool | None]) -> TopicPolicy:
+    """Set rules of a pattern's policy, which is made if need be; what is not named stays.
+
+    rules: by the names in RULES. Raises BadTopic, and BadFrame that says which rule is wrong.
+    """
+    parse_pattern(pattern)
+    with transaction.atomic():
+        found = TopicPolicy.objects.select_for_update().filter(pattern=pattern).first()
+        policy = found or TopicPolicy(pattern=pattern)
+        for name, value in rules.items():
+            setattr(policy, name, value)
+        try:
+            policy.full_clean()
+        except ValidationError as error:
+            raise BadFrame(_said(error)) from error
+        policy.save()
+    return policy
+
+
+def delete_policy(pattern: str) -> bool:
+    """Delete a pattern's policy; tell whether there was one."""
+    return TopicPolicy.objects.filter(pattern=pattern).delete()[0] > 0
+
+
+def _said(error: ValidationError) -> str:
+    return " ".join(
+        " ".join(messages) if name == "__all__" else f"{name}: {' '.join(messages)}"
+        for name, messages in error.message_dict.items()
+    )
 
 
 def _breadth(policy: Policy) -> list[int]:

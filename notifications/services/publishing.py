@@ -20,6 +20,7 @@ import structlog
 from django.db import connection, transaction
 
 from accounts.principal import Principal
+from notifications.conf import conf
 from notifications.errors import BadFrame, Conflict, Forbidden, NotificationError, PayloadTooLarge
 from notifications.log.identity import log_identity
 from notifications.log.records import (
@@ -89,10 +90,14 @@ def publish_on_commit(
 
     The publication is written to the outbox in that transaction. After the commit this process
     appends it; if the process dies in between, a sweep does. It is appended exactly once.
+    What goes to an ephemeral topic is not kept here either: it is relayed after the commit.
     Raises BadTopic, BadFrame, PayloadTooLarge, Forbidden.
     """
     policies.refresh()
     publication = _from_values(topic, payload, metadata, None, principal)
+    if publication.ephemeral:
+        transaction.on_commit(partial(_carry_on, publication))
+        return
     row = PendingPublication.objects.create(
         topic=publication.topic,
         payload=publication.payload.decode(),
@@ -153,6 +158,8 @@ def prepare(
         publisher=principal.id if principal is not None else "system",
         idempotency_key=idempotency_key,
         digest=body_digest(name, payload, encoded) if idempotency_key is not None else b"",
+        key_window=policy.idempotency or int(conf().idempotency),
+        ephemeral=policy.ephemeral,
     )
 
 
@@ -216,11 +223,16 @@ def _from_values(
 
 
 def _carry_on(publication: Publication) -> None:
-    """Hand a committed outbox row to the writer without waiting for it."""
+    """Hand what was committed (an outbox row, or nothing) to the writer without waiting for it."""
     try:
         writer().submit([publication])
     except NotificationError as error:
-        logger.warning("a pending publication waits for the sweep", error=error.message)
+        event = (
+            "an ephemeral message is dropped"
+            if publication.ephemeral
+            else "a pending publication waits for the sweep"
+        )
+        logger.warning(event, error=error.message)
 
 
 __all__: Sequence[str] = ("appended", "prepare", "publish", "publish_on_commit")

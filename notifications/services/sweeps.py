@@ -23,6 +23,7 @@ from notifications.services.deliveries import (
     track,
 )
 from notifications.services.publishing import publication_of_row
+from notifications.services.retention import sweep_expired_messages, sweep_retention
 from notifications.services.servers import clear_dead_servers
 from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions
 from notifications.services.writer import writer
@@ -118,6 +119,8 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
         "dead_servers": sweep_dead_servers,
         "unresumed_sessions": sweep_unresumed_sessions,
         "idempotency_keys": sweep_idempotency_keys,
+        "expired_messages": sweep_expired_messages,
+        "retention": sweep_retention,
         "token_families": sweep_token_families,
         "deliveries": sweep_deliveries,
         "redeliveries": sweep_redeliveries,

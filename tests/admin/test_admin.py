@@ -30,6 +30,7 @@ from notifications.models import (
     Topic,
     TopicPolicy,
 )
+from notifications.services.policies import RULES
 from tests.admin.rows import (
     HOSTILE,
     delivery,
@@ -302,6 +303,15 @@ def test_a_policy_is_checked_and_saved(admin_client: Client) -> None:
     admin_client.post(url(TopicPolicy, "add"), {"pattern": "a.*", "ttl": "5400"})
     assert TopicPolicy.objects.get().ttl == 5400
     assert "1:30:00" in text_of(admin_client, url(TopicPolicy, "changelist"))
+
+
+def test_the_form_of_a_policy_has_every_rule(admin_client: Client) -> None:
+    form = admin_client.get(url(TopicPolicy, "add")).content.decode()
+    assert [name for name in ("pattern", *RULES) if f'name="{name}"' not in form] == []
+    contradiction = {"pattern": "a", "ephemeral": "on", "acknowledged": "on"}
+    refused = admin_client.post(url(TopicPolicy, "add"), contradiction)
+    assert "switch off one" in refused.content.decode()
+    assert not TopicPolicy.objects.exists()
 
 
 @pytest.fixture

@@ -22,6 +22,17 @@ class Api:
         """GET a path below /api/v1/."""
         return self._client().get(f"/api/v1/{path}", query)
 
+    def put(self, path: str, body: Any) -> Any:
+        """PUT a JSON value to a path below /api/v1/."""
+        data = json.dumps(body).encode()
+        return self._client().generic(
+            "PUT", f"/api/v1/{path}", data, content_type="application/json"
+        )
+
+    def delete(self, path: str) -> Any:
+        """DELETE a path below /api/v1/."""
+        return self._client().delete(f"/api/v1/{path}")
+
     def post(self, path: str, body: Any, content_type: str = "application/json") -> Any:
         """POST to a path below /api/v1/; bytes go as they are, other values as JSON."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

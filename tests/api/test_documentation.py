@@ -88,7 +88,10 @@ def test_bodies_are_required_where_something_in_them_is(schema: dict[str, Any]) 
         if "requestBody" in operation
     }
     optional = {name for name, is_required in required.items() if not is_required}
-    assert optional == {"post /api/v1/sessions/{id}/disconnect"}
+    assert optional == {
+        "post /api/v1/sessions/{id}/disconnect",
+        "put /api/v1/policies/{pattern}",
+    }
 
 
 def test_query_parameters_are_the_fields_of_their_record() -> None:

@@ -129,6 +129,21 @@ def test_a_policy_bounds_payloads(api: Api) -> None:
     assert api.publish("a.small", "123").status_code == 201
 
 
+def test_an_ephemeral_message_has_no_place(api: Api) -> None:
+    TopicPolicy.objects.create(pattern="a.e", ephemeral=True)
+    policies.refresh(max_age=0)
+    answer = api.publish("a.e", 1, idempotencyKey="k")
+    assert answer.status_code == 201
+    assert set(answer.json()) == {"id", "topic", "timestamp"}
+    batch = api.post(
+        "publish/batch", {"messages": [{"topic": t, "payload": 1} for t in ("a.e", "a.b")]}
+    )
+    first, second = batch.json()["results"]
+    assert set(first) == {"status", "id", "topic", "timestamp"}
+    assert (second["status"], second["seq"]) == (201, 1)
+    assert Topic.objects.get().name == "a.b"
+
+
 @pytest.mark.parametrize("error", [Unavailable, Overloaded])
 @pytest.mark.parametrize(
     ("path", "body"),

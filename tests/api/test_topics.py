@@ -68,7 +68,7 @@ def test_what_is_said_of_a_topic(api: Api) -> None:
         "topic": "a.b",
         "seq": 7,
         "subscribers": 1,
-        "policy": {"pattern": "a.*", "ttl": 60_000, "payloadBytes": None},
+        "policy": {"pattern": "a.*", "ttl": 60_000},
     }
     assert api.get("topics/a.b").json() == described
     assert api.get("topics").json()["topics"] == [

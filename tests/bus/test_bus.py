@@ -10,7 +10,9 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from notifications.bus import Bus, Hint, hints_of
 from notifications.bus import bus as bus_module
+from notifications.bus.bus import group_of
 from notifications.bus.hints import HINT_BYTES, from_envelope, to_envelope
+from notifications.log.records import Record
 from tests.backends import REDIS
 from tests.records import record
 
@@ -76,6 +78,35 @@ async def test_hints_reach_every_process_that_follows_the_partition(layer: Any) 
     assert ears_three.hints == []
     for bus in (one, two, three):
         await bus.stop()
+
+
+async def test_ephemeral_messages_travel_apart_from_the_log(layer: Any) -> None:
+    heard: list[list[Record]] = []
+    (one, ears), (silent, _) = make(layer), make(layer)
+    two = Bus(layer, on_hint=ears.on_hint, on_control=ears.on_control, on_ephemeral=heard.append)
+    for bus in (one, two, silent):
+        await bus.start()
+        await bus.follow(3)
+    passing = [record(0, partition=3, id="x"), record(0, partition=3, id="y")]
+    one.announce(hints_of([passing[0], record(7, partition=3), passing[1]]))
+    await ears.until(hints=2)  # one for each of the two buses that these ears belong to
+    assert {(hint.first, hint.last) for hint in ears.hints} == {(7, 7)}
+    assert heard == [passing]
+    for bus in (one, two, silent):
+        await bus.stop()
+
+
+async def test_garbage_in_an_ephemeral_envelope_is_survived() -> None:
+    layer = InMemoryChannelLayer()
+    bus, ears = make(layer)
+    await bus.start()
+    await bus.follow(1)
+    for records in (b"garbage", None):
+        await layer.group_send(group_of(1), {"type": "ephemeral", "records": records})
+    await bus.send_control({"after": "it"})
+    await ears.until(controls=1)
+    assert ears.hints == []
+    await bus.stop()
 
 
 async def test_after_unfollow_nothing_comes() -> None:

@@ -10,6 +10,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from notifications.models import Message, PendingPublication, TopicPolicy
+from notifications.services.policies import RULES
 from notifications.services.sweeps import SWEEPS
 from tests.commands.calling import call
 
@@ -85,19 +86,47 @@ def test_sweep_runs_every_sweep_once() -> None:
 
 
 def test_policy_is_set_in_parts_shown_and_deleted() -> None:
-    assert call("policy", "a.*", "--ttl", "60") == "a.* ttl=60 payload-bytes=general\n"
-    assert call("policy", "a.*", "--payload-bytes", "100") == "a.* ttl=60 payload-bytes=100\n"
-    assert call("policy", "a.*") == "a.* ttl=60 payload-bytes=100\n"
+    assert call("policy", "a.*", "--ttl", "60") == "a.* durable ttl=60\n"
+    both = "a.* durable ttl=60 payload-bytes=100\n"
+    assert call("policy", "a.*", "--payload-bytes", "100") == both
+    assert call("policy", "a.*") == both
+    assert call("policy", "a.*", "--ttl", "none") == "a.* durable payload-bytes=100\n"
+    assert call("policy", "a.*", "--ephemeral") == "a.* ephemeral payload-bytes=100\n"
+    assert call("policy", "a.*", "--durable", "--acknowledged") == (
+        "a.* durable acknowledged payload-bytes=100\n"
+    )
+    assert call("policy", "a.*", "--no-acknowledged") == "a.* durable payload-bytes=100\n"
     assert call("policy", "a.*", "--delete") == "a.* deleted\n"
     assert not TopicPolicy.objects.exists()
+
+
+def test_every_rule_has_an_option() -> None:
+    numbers = {
+        name: str(90_000 + place)
+        for place, name in enumerate(RULES)
+        if name not in ("ephemeral", "acknowledged", "batch_size", "batch_delay")
+    } | {"batch_size": "100", "batch_delay": "0"}
+    options = [part for name, n in numbers.items() for part in (f"--{name.replace('_', '-')}", n)]
+    call("policy", "a", "--acknowledged", *options)
+    row = TopicPolicy.objects.values(*RULES).get()
+    assert row == {name: int(n) for name, n in numbers.items()} | {
+        "ephemeral": False,
+        "acknowledged": True,
+    }
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("a.**.b", "--ttl", "1"), "may only be the last"),
-        (("a", "--ttl", "0"), "--ttl is 1 or more"),
-        (("a", "--payload-bytes", "-1"), "--payload-bytes is 1 or more"),
+        (("a", "--ttl", "0"), "ttl: .*greater than or equal to 1"),
+        (("a", "--payload-bytes", "-1"), "payload_bytes: .*greater than or equal to 1"),
+        (("a", "--ttl", "soon"), "whole number"),
+        (("a", "--ttl", "3153600001"), "ttl: .*a hundred years"),
+        (("a", "--idempotency", "3600"), "idempotency: .*86400"),
+        (("a", "--batch-size", "101"), "batch_size: .*100"),
+        (("a", "--ephemeral", "--acknowledged"), "switch off one"),
+        (("a", "--ephemeral", "--durable"), "not allowed with"),
         (("a",), "has no policy"),
         (("a", "--delete"), "nothing was deleted"),
         (("a", "--delete", "--ttl", "1"), "either"),

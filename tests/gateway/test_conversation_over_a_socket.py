@@ -35,6 +35,7 @@ def house(
     narrow = deployment.manage(
         "create_api_key", "narrow", "--grant-publish=n.*", "--grant-subscribe=n.*"
     ).strip()
+    deployment.manage("policy", "ephemeral.*", "--ephemeral")
     server = deployment.start(*SERVERS[request.param], NOTIFICATIONS_AUTH_TIMEOUT_SECONDS="1")
     yield server, wide, narrow
     deployment.close()
@@ -74,6 +75,17 @@ async def test_subscribe_publish_receive(client: SocketClient) -> None:
     assert message["payload"] == {"x": [1, None, "ü"]}
     assert (message["seq"], message["position"]) == (published["seq"], published["position"])
     assert message["timestamp"] == published["timestamp"]
+
+
+async def test_an_ephemeral_message_has_no_place(client: SocketClient) -> None:
+    await client.subscribe("ephemeral.*")
+    published = await client.request("publish", topic="ephemeral.a", payload=1, idempotencyKey="k")
+    message = await client.message()
+    assert published["type"] == "published"
+    assert message["id"] == published["messageId"]
+    assert not {"seq", "position", "duplicate"} & (set(published) | set(message))
+    durable = await client.request("publish", topic="ephemeral.a.b", payload=1)
+    assert durable["seq"] == 1
 
 
 async def test_overlapping_patterns_deliver_once(client: SocketClient) -> None:

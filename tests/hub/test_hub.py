@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from channels.layers import InMemoryChannelLayer
 from django.db import OperationalError
@@ -17,6 +18,7 @@ from notifications.hub.buffer import Buffer
 from notifications.hub.subscriber import Wish
 from notifications.log.append import append
 from notifications.log.creation import LogIdentity, read_identity
+from notifications.log.ephemeral import make_ephemeral
 from notifications.log.read import LogState, read_state
 from notifications.log.records import Record
 from notifications.models import Log, Message, Partition, Topic
@@ -97,6 +99,21 @@ async def test_what_is_published_after_subscribing_arrives_once(hub: Hub) -> Non
     await subscribe(hub, peer, "a.*", "a.b", "**")
     await publish(hub, "a.b", "c.d", "a.e")
     assert await peer.until(3) == ["a.b#0", "c.d#1", "a.e#2"]
+
+
+async def test_ephemeral_messages_come_without_a_place_and_move_none(hub: Hub) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.*")
+    before = hub.cursor_at(hub.offsets())
+    passing = publication("a.b", "passing", ephemeral=True)
+    hub.relay(make_ephemeral([passing, msgspec.structs.replace(passing, expires_at=1)])[1])
+    assert await peer.until(1) == ["passing"]
+    await publish(hub, "a.b")
+    assert await peer.until(2) == ["passing", "a.b#0"], "the expired one is left out"
+    assert not {"seq", "position"} & set(peer.received[0])
+    assert peer.received[1]["seq"] == 1
+    partition = str(passing.partition)
+    assert hub.cursor_at(hub.offsets()).offsets[partition] == before.offsets[partition] + 1
 
 
 async def test_lost_hints_are_read_from_the_log(hub: Hub, net: Net) -> None:

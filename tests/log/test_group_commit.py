@@ -208,3 +208,48 @@ def test_after_closing_it_starts_again_when_needed(commit: GroupCommit, appender
     commit.close(WAIT)
     commit.append([publication("b")])
     assert appender.groups == [["a"], ["b"]]
+
+
+def test_what_is_ephemeral_is_relayed_before_the_transaction_and_not_kept(
+    commit: GroupCommit, relayed: list[Record], appender: Appender
+) -> None:
+    mixed = [
+        publication("e.a", 1, ephemeral=True, idempotency_key="k"),
+        publication("d", 2),
+        publication("e.b", 3, ephemeral=True),
+    ]
+    future = commit.submit(mixed)
+    assert appender.entered.wait(WAIT)
+    assert [(one.topic, one.payload, one.offset, one.seq) for one in relayed] == [
+        ("e.a", b"1", 0, 0),
+        ("e.b", b"3", 0, 0),
+    ]
+    assert not future.done(), "one of them waits for its commit"
+    appender.gate.set()
+    outcomes = [one for one in future.result(WAIT) if isinstance(one, Appended)]
+    assert [(one.topic, one.offset) for one in outcomes] == [("e.a", 0), ("d", 1), ("e.b", 0)]
+    assert [one.id for one in outcomes[::2]] == [one.id for one in relayed]
+    assert appender.groups == [["d"]]
+
+
+def test_a_group_of_ephemeral_ones_opens_no_transaction(
+    commit: GroupCommit, appender: Appender
+) -> None:
+    future = commit.submit([publication("e.a", ephemeral=True)] * 2)
+    assert len(future.result(WAIT)) == 2
+    assert commit.flush(WAIT)
+    assert not appender.entered.is_set()
+
+
+def test_a_group_that_is_split_relays_what_is_ephemeral_once(
+    commit: GroupCommit, relayed: list[Record], appender: Appender
+) -> None:
+    appender.gate.set()
+    appender.fail = lambda group: DatabaseError("no") if group[0].topic == "bad" else None
+    first = commit.submit([publication("bad"), publication("e.a", ephemeral=True)])
+    second = commit.submit([publication("e.b", ephemeral=True), publication("good")])
+    with pytest.raises(InternalError):
+        first.result(WAIT)
+    assert len(second.result(WAIT)) == 2
+    assert commit.flush(WAIT)
+    assert sorted(one.topic for one in relayed) == ["e.a", "e.b"]

@@ -18,8 +18,8 @@ from notifications.errors import (
     PayloadTooLarge,
 )
 from notifications.log.group_commit import GroupCommit
-from notifications.log.records import now_ms, to_ms
-from notifications.models import Message, PendingPublication, Topic, TopicPolicy
+from notifications.log.records import Record, now_ms, to_ms
+from notifications.models import IdempotencyKey, Message, PendingPublication, Topic, TopicPolicy
 from notifications.services import publish, publish_on_commit, publishing
 from notifications.services.policies import Policies, policies
 from notifications.services.publishing import PublishInTransactionError, body_digest
@@ -196,6 +196,46 @@ def test_a_policy_bounds_payloads() -> None:
     publish("a.b", 123)
     with pytest.raises(PayloadTooLarge, match=r"policy of 'a\.b'"):
         publish("a.b", 1234)
+
+
+@pytest.fixture
+def relayed(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """What the writer relays; topics under e are ephemeral."""
+    TopicPolicy.objects.create(pattern="e.**", ephemeral=True)
+    policies.refresh(max_age=0)
+    relayed: list[Record] = []
+    monkeypatch.setattr(writer(), "relay", relayed.extend)
+    return relayed
+
+
+def test_what_is_published_to_an_ephemeral_topic_is_not_kept(relayed: list[Record]) -> None:
+    for payload in (1, 2):  # the key has no effect, not even on another body
+        passing = publish("e.a", payload, idempotency_key="k")
+        assert (passing.seq, passing.offset, passing.duplicate) == (0, 0, False)
+    assert writer().flush(10)
+    assert [(one.topic, one.payload, one.offset) for one in relayed] == [
+        ("e.a", b"1", 0),
+        ("e.a", b"2", 0),
+    ]
+    assert relayed[-1].id == passing.id
+    assert not Message.objects.exists()
+    assert not Topic.objects.exists()
+    assert not IdempotencyKey.objects.exists()
+
+
+def test_an_ephemeral_message_on_commit_needs_no_outbox(relayed: list[Record]) -> None:
+    with transaction.atomic():
+        publish_on_commit("e.a", 1)
+        assert not PendingPublication.objects.exists()
+        assert writer().flush(10)
+        assert relayed == []
+    assert writer().flush(10)
+    assert [one.topic for one in relayed] == ["e.a"]
+    with transaction.atomic():
+        publish_on_commit("e.a", 2)
+        transaction.set_rollback(True)
+    assert writer().flush(10)
+    assert len(relayed) == 1
 
 
 def test_the_most_specific_policy_wins() -> None:

@@ -41,12 +41,9 @@ class Command(BaseCommand):
             )
         if not writer().flush(FLUSH_SECONDS):
             self.stderr.write("Published; the servers will find it in the log.")
-        answer: dict[str, Any] = {
-            "id": message.id,
-            "topic": message.topic,
-            "seq": message.seq,
-            "position": [message.partition, message.offset],
-        }
+        answer: dict[str, Any] = {"id": message.id, "topic": message.topic}
+        if message.offset:  # an ephemeral message has no place
+            answer |= {"seq": message.seq, "position": [message.partition, message.offset]}
         if message.duplicate:
             answer["duplicate"] = True
         self.stdout.write(json.dumps(answer))
