@@ -20,6 +20,7 @@ from notifications.hub import Hub
 from notifications.hub.buffer import Flusher
 from notifications.hub.hub import LOCAL_POLL_INTERVAL, POLL_INTERVAL
 from notifications.log.creation import read_identity
+from notifications.log.identity import log_identity
 from notifications.log.records import Record
 from notifications.process.endings import ENDED_INTERVAL, Endings, take_over_message
 from notifications.process.live import LiveConnection
@@ -69,7 +70,8 @@ class Process:
 
     async def start(self) -> None:
         """Start the hub and the timers; raises when the database is away or not migrated."""
-        identity = await in_database(read_identity)
+        await in_database(log_identity)  # publishing asks for it in the event loop
+        identity = await in_database(read_identity)  # its epoch may be newer than what is kept
         layer = get_channel_layer()
         assert layer is not None, "settings.CHANNEL_LAYERS needs a default layer"
         self.hub = Hub(

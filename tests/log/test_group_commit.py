@@ -18,6 +18,9 @@ from tests.records import publication
 
 WAIT = 10.0
 
+# Also where no statement is sent: whoever waits looks at the connection that it has.
+pytestmark = pytest.mark.django_db(transaction=True)
+
 
 @pytest.fixture
 def relayed() -> list[Record]:
@@ -62,7 +65,6 @@ def appender(monkeypatch: pytest.MonkeyPatch) -> Appender:
     return appender
 
 
-@pytest.mark.django_db(transaction=True)
 def test_concurrent_publishers_share_transactions_and_get_their_own_outcomes(
     commit: GroupCommit, relayed: list[Record]
 ) -> None:
@@ -81,7 +83,6 @@ def test_concurrent_publishers_share_transactions_and_get_their_own_outcomes(
     assert [record.offset for record in relayed] == list(range(1, 201))
 
 
-@pytest.mark.django_db(transaction=True)
 async def test_the_event_loop_publishes_too(commit: GroupCommit) -> None:
     answers = await asyncio.gather(
         *(commit.append_async([publication("user.1.a", n)]) for n in range(50))
