@@ -97,7 +97,6 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
     )
     page: dict[str, Any] = {
         "topic": topic.name,
-        "after": 10,
         "before": None,
         "limit": 100,
         "now": now,
