@@ -331,6 +331,18 @@ async def test_what_was_purged_matters_to_who_wanted_it(log: Log, way: str) -> N
     assert await log.replay(asked, only="user.1.a", ignore_begin=True) == lost
 
 
+async def test_many_purged_topics_of_another_subscription_do_not_matter(log: Log) -> None:
+    topics = [f"user.1.t{n}" for n in range(120)]
+    await log.publish(*topics, "user.1.mine")
+    for number, topic in enumerate(topics):
+        await in_database(purge, topic, number + 1)
+    peer = Peer("user.1.mine")
+    peer.want("user.1.*", begin=place(120), missed=False)
+    assert await log.replay(peer, only="user.1.mine") == (None, 1)
+    assert await log.replay(peer, after_resume=True) == (None, 1)
+    assert await log.replay(Peer("user.1.*")) == (Unrecovered.BEYOND_RETENTION, 0)
+
+
 async def test_a_purge_while_it_goes_out_is_told(log: Log, way: str) -> None:
     await log.publish("user.1.a", "user.1.b", "user.1.a", "user.1.b")
     await in_database(purge, "user.1.a", 3)
