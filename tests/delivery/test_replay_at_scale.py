@@ -118,7 +118,7 @@ async def test_10000_missed_messages_of_500_topics_under_live_traffic(
     one replay may bring.
     """
     key = make_key(cluster)
-    options = {
+    options: dict[str, Any] = {
         "NOTIFICATIONS_RATE_LIMITS": "off",
         "NOTIFICATIONS_REPLAY_MAX_MESSAGES": str(MISSED + live_before * LIVE),
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -142,13 +143,16 @@ async def test_all_ways_of_reading_bring_the_same(
     log: Log, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ways: list[str] = []
+
+    def watched(name: str, read: Callable[..., Reading]) -> Callable[..., Reading]:
+        def noted(*arguments: Any) -> Reading:
+            ways.append(name)
+            return read(*arguments)
+
+        return noted
+
     for name in ("read_of_topics", "read_range"):
-        real = getattr(replay_module, name)
-        monkeypatch.setattr(
-            replay_module,
-            name,
-            lambda *arguments, name=name, real=real: ways.append(name) or real(*arguments),
-        )
+        monkeypatch.setattr(replay_module, name, watched(name, getattr(replay_module, name)))
     topics = ["user.1.a", f"{NEIGHBOUR}.a", "user.1.b", "user.1", "user.1.a.deep", "other.x"]
     records = await log.publish(*(topics[n % len(topics)] for n in range(1800)))
     peer = Peer("user.1.*")
