@@ -231,6 +231,15 @@ async def test_the_bound_is_in_bytes_and_the_least_used_page_goes() -> None:
     assert offsets(await pages.load(0, PAGE, PAGE + 2, head=10 * PAGE)) == [501, 502]
 
 
+async def test_live_messages_that_come_one_by_one_are_bounded_too() -> None:
+    log = Log(4 * PAGE)
+    pages = Pages(2 * PAGE * (OVERHEAD + 30), log.read)
+    for one in (record(offset) for offset in range(1, 4 * PAGE + 1)):
+        pages.note(0, one.offset - 1, one.offset, [one])
+    assert pages.missing(0, 0, 4 * PAGE) == 2 * PAGE
+    assert pages.missing(0, 2 * PAGE, 4 * PAGE) == 0
+
+
 async def test_a_page_that_alone_is_over_the_bound_still_serves() -> None:
     log = Log(2 * PAGE)
     pages = Pages(1, log.read)
