@@ -51,6 +51,7 @@ build: $(BROWSER)/node_modules/installed ## Build the browser bundle into notifi
 bench: .venv/installed-dev ## Measure against plain Channels and DRF; prints one JSON line each
 	.venv/bin/python -m bench.fanout
 	.venv/bin/python -m bench.publish
+	.venv/bin/python -m bench.resume
 
 lock: .venv/installed-dev ## Pin the dependencies of pyproject.toml, with hashes
 	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -q -o requirements.txt

@@ -84,12 +84,17 @@ def result(
         "ratio_of": ratio_of,
         **summaries,
         "settings": dict(settings),
-        "machine": {
-            "cores": os.cpu_count(),
-            "processor": _processor(),
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in _SHOWN},
-        },
+        "machine": machine(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Describe what a benchmark runs on."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _SHOWN},
     }
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import cast
 
 from bench.load import upgrade
-from bench.load.dialects import Target
+from bench.load.dialects import Speaker
 from bench.load.frames import Frame, Opcode, encode, split
 from bench.load.tally import Tally
 from bench.machine.clock import stamp
@@ -62,7 +62,7 @@ class Opening(asyncio.Protocol):
     subscribed: resolves to that Subscriber, or fails with the reason.
     """
 
-    def __init__(self, target: Target, index: int, tally: Tally) -> None:
+    def __init__(self, target: Speaker, index: int, tally: Tally) -> None:
         self._target = target
         self._tally = tally
         self._talk = target.converse(index)

@@ -6,13 +6,36 @@ text of the server's next message. It ends when the client is subscribed.
 
 import json
 from collections.abc import Generator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 Conversation = Generator[bytes | None, bytes, None]
 
 
-class Refused(Exception):
+class Refused(ConnectionError):
     """The server answered something other than what a subscription needs."""
+
+
+class Speaker(Protocol):
+    """Whoever opens a connection: where to, and what to say there."""
+
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The URL that the socket asks for."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the upgrade carries besides RFC 6455's own fields."""
+        ...
+
+    def converse(self, index: int) -> Conversation:
+        """Begin the conversation of client `index`."""
+        ...
 
 
 class Target(NamedTuple):
@@ -45,20 +68,24 @@ class Target(NamedTuple):
         return _ours(self, index) if self.dialect == "ours" else _baseline()
 
 
-def _frame(**fields: Any) -> bytes:
+def frame(**fields: Any) -> bytes:
+    """Write a frame."""
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
-def _expect(text: bytes, wanted: str) -> None:
-    if json.loads(text).get("type") != wanted:
+def expect(text: bytes, wanted: str) -> dict[str, Any]:
+    """Read a frame that must be of a type; raises Refused."""
+    read: dict[str, Any] = json.loads(text)
+    if read.get("type") != wanted:
         raise Refused(f"expected {wanted}, got {text[:300].decode(errors='replace')}")
+    return read
 
 
 def _ours(target: Target, index: int) -> Conversation:
     client = f"bench-{target.run}-{index}"
-    _expect((yield _frame(type="auth", token=target.token, clientId=client)), "auth_success")
-    _expect((yield _frame(type="subscribe", id=1, topic=target.topic)), "subscribed")
+    expect((yield frame(type="auth", token=target.token, clientId=client)), "auth_success")
+    expect((yield frame(type="subscribe", id=1, topic=target.topic)), "subscribed")
 
 
 def _baseline() -> Conversation:
-    _expect((yield None), "ready")
+    expect((yield None), "ready")

@@ -35,6 +35,7 @@ class Ours:
         self._project = project
         self._token = token
         self._template = f"bw_bench_{site.run}_ours_template"
+        self.metrics_token = secrets.token_urlsafe(32)
         self._secret = secrets.token_urlsafe(32)
         self._key = ""
 
@@ -51,19 +52,25 @@ class Ours:
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Server]:
         """Serve a copy of the template."""
-        site, port = self._site, free_port()
+        async with self.copied() as url, self.served(url) as server:
+            yield server
+
+    @asynccontextmanager
+    async def copied(self) -> AsyncIterator[str]:
+        """Copy the template; yield the copy's URL. One at a time."""
+        site = self._site
         name = f"bw_bench_{site.run}_ours"
+        async with database(site.postgres_url, name, template=self._template) as url:
+            yield url
+
+    @asynccontextmanager
+    async def served(self, url: str) -> AsyncIterator[Server]:
+        """Serve a database, which may have been served before."""
+        site, port = self._site, free_port()
         command = [sys.executable, "manage.py", "serve", "--host=127.0.0.1", f"--port={port}"]
-        async with (
-            database(site.postgres_url, name, template=self._template) as url,
-            serving(
-                command,
-                cwd=self._project,
-                env=self._environment(url),
-                port=port,
-                ready="/readyz",
-            ) as pid,
-        ):
+        async with serving(
+            command, cwd=self._project, env=self._environment(url), port=port, ready="/readyz"
+        ) as pid:
             endpoint = Endpoint(port, "/api/v1/publish", f"Api-Key {self._key}")
             yield Server(
                 pid=pid,
@@ -96,6 +103,7 @@ class Ours:
             "LOG_LEVEL": "WARNING",
             "NOTIFICATIONS_BUS_PREFIX": f"bench-{self._site.run}",
             "NOTIFICATIONS_RATE_LIMITS": "off",
+            "NOTIFICATIONS_METRICS_TOKEN": self.metrics_token,
             "NOTIFICATIONS_MAX_CONNECTIONS": "20000",
             "NOTIFICATIONS_DRAIN_WINDOW_SECONDS": "1",
         }

@@ -9,7 +9,7 @@ from accounts.authentication import authenticate_credentials
 from accounts.errors import CredentialsError, TokenExpiredError
 from accounts.principal import Principal
 from notifications.conf import conf
-from notifications.database import in_database
+from notifications.database import in_database, in_database_apart
 from notifications.errors import NotificationError, TokenExpired, Unauthenticated
 from notifications.gateway.connection import Connection
 from notifications.gateway.replays import read_client_cursor, wish_of
@@ -55,7 +55,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
     now = timezone.now()
     process = connection.process
     try:
-        principal, opened, state = await in_database(
+        principal, opened, state = await in_database_apart(
             _open, frame, server_id=process.server_id, now=now
         )
     except NotificationError as error:

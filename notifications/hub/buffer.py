@@ -77,14 +77,13 @@ class Buffer:
         """
         if self.has_room:
             return not self._overflowed
-        self._room = asyncio.Event()
+        if self._room is None:
+            self._room = asyncio.Event()  # one for all who wait
         try:
             async with asyncio.timeout(within):
                 await self._room.wait()
         except TimeoutError:
             self.overrun()
-        finally:
-            self._room = None
         return not self._overflowed
 
     def overrun(self) -> None:
@@ -133,6 +132,7 @@ class Buffer:
         self.size -= size
         if self._room is not None and self.has_room:
             self._room.set()
+            self._room = None
 
     def _expire(self) -> None:
         """Let go of what has expired while it waited."""

@@ -151,9 +151,12 @@ class Pages:
 
     async def _load(self, key: tuple[int, int, int]) -> _Page:
         partition, number, through = key
+        pages = self._pages
         metrics.replay_reads.inc()
         reading = await self._read(partition, number * PAGE, through)
         page = _Page(number * PAGE, through, reading.records, reading.floor)
+        if pages is not self._pages:
+            return page  # of the log's old life: for whoever waits, and not for those who come
         live = self._pages.get((partition, number))
         if live is not None and page.after <= live.after <= page.through <= live.through:
             page.kept += [kept for kept in live.kept if kept.record.offset > page.through]
@@ -171,7 +174,7 @@ class Pages:
 
     def clear(self) -> None:
         """Forget everything: the log has begun a new life."""
-        self._pages.clear()
+        self._pages = OrderedDict()
         self._reading.clear()
         self._size = 0
 

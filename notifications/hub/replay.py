@@ -37,6 +37,10 @@ needs more is read for alone, and of its topics only if it has few."""
 HEADLINES = 5_000
 """Messages that are looked at in one read, to count those wanted."""
 
+PURGED_BOUND = 1_000
+"""Topics with purged messages that are compared with what a client wants; where there are more,
+it has missed something."""
+
 ROOM_DEADLINE = 30.0
 """Seconds that a peer may take to make room for the next piece; then it is a slow consumer."""
 
@@ -102,7 +106,7 @@ class Feeder:
         wanted = _Wanted(subscriber, replay)
         starts = self._starts(subscriber, replay)
         for partition in below(self._spread(starts), replay.floors, starts):
-            if await self._has_lost(subscriber, wanted, partition, starts[partition]):
+            if await self._has_lost(wanted, partition, starts[partition]):
                 return Unrecovered.BEYOND_RETENTION
         if await self._are_too_many(wanted, starts, replay):
             return Unrecovered.TOO_MANY
@@ -164,13 +168,12 @@ class Feeder:
     def _spread(self, starts: dict[int, int]) -> list[int]:
         return [starts.get(partition, 0) for partition in range(self._count)]
 
-    async def _has_lost(
-        self, subscriber: Subscriber, wanted: "_Wanted", partition: int, start: int
-    ) -> bool:
+    async def _has_lost(self, wanted: "_Wanted", partition: int, start: int) -> bool:
         """Tell whether something that is wanted after a place has been purged."""
-        patterns = list(subscriber.wishes)
-        purged = await in_database(read_purged, partition, start, patterns)
-        return len(purged) > 100 or any(
+        purged = await in_database(
+            read_purged, partition, start, wanted.patterns(), limit=PURGED_BOUND
+        )
+        return len(purged) == PURGED_BOUND or any(
             wanted.by_place(topic, partition, floor) for topic, floor in purged
         )
 
@@ -242,7 +245,7 @@ class Feeder:
         if found is None:
             found, end = await self._read(wanted, due)
         kept, floor = found
-        if floor > after and await self._has_lost(subscriber, wanted, partition, after):
+        if floor > after and await self._has_lost(wanted, partition, after):
             raise LostPlaceError
         sent = 0
         now = now_ms()
@@ -315,9 +318,12 @@ class _Wanted:
 
     def patterns(self) -> list[str]:
         """Return the patterns that are asked about."""
-        if self._replay is not None and self._replay.only is not None:
-            return [self._replay.only]
-        return list(self._subscriber.wishes)
+        replay, wishes = self._replay, self._subscriber.wishes
+        if replay is not None and replay.only is not None:
+            return [replay.only]
+        if replay is not None and replay.after_resume:
+            return [pattern for pattern, wish in wishes.items() if wish.missed]
+        return list(wishes)
 
     def _begins_before(self, wish: Wish, partition: int, offset: int) -> bool:
         if self._replay is not None and self._replay.ignore_begin:
