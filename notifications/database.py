@@ -24,6 +24,10 @@ THREADS = 4
 DEADLINE = 5.0
 """Seconds until work is given up; PostgreSQL's statement_timeout frees the thread by then."""
 
+STORM_DEADLINE = 9.0
+"""The same for work that comes in storms: a client that is told to come again makes the line longer.
+Ours wait ten seconds for the answer to their `auth`."""
+
 
 @lru_cache(maxsize=2)
 def _executor_of(pid: int, name: str) -> ThreadPoolExecutor:
@@ -36,7 +40,7 @@ async def in_database(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     Raises Unavailable when the database cannot be reached or does not answer within DEADLINE;
     work that was given up may still have taken effect.
     """
-    return await _within_deadline("database", lambda: _with_connection(work, *args, **kwargs))
+    return await _within(DEADLINE, "database", lambda: _with_connection(work, *args, **kwargs))
 
 
 async def in_database_apart(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -45,13 +49,13 @@ async def in_database_apart(work: Callable[P, T], /, *args: P.args, **kwargs: P.
     It waits in a line of its own, for as many threads of its own. So it holds up neither live
     delivery nor what those wait for who are in already: a storm ends sooner for that.
     """
-    return await _within_deadline("apart", lambda: _with_connection(work, *args, **kwargs))
+    return await _within(STORM_DEADLINE, "apart", lambda: _with_connection(work, *args, **kwargs))
 
 
-async def _within_deadline(executor: str, work: Callable[[], T]) -> T:
+async def _within(deadline: float, executor: str, work: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(deadline):
             return await loop.run_in_executor(_executor_of(os.getpid(), executor), work)
     except (TimeoutError, DatabaseError, InterfaceError) as error:
         raise Unavailable(

@@ -37,6 +37,6 @@ def fan_out(index: TopicIndex[Subscriber], records: Sequence[Record], *, now: in
             if is_kept and subscriber.splice is not None:
                 continue  # the log brings it in its turn
             subscriber.give(frame)
-        delivered += len(subscribers)
+            delivered += 1
     if delivered:
         metrics.messages_delivered.inc(delivered)
