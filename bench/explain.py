@@ -105,7 +105,6 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "purged topics", lambda: read_purged(topic.partition_id, 1_000, ["shop.7.*"])
     page: dict[str, Any] = {
         "topic": topic.name,
-        "after": 10,
         "before": None,
         "limit": 100,
         "now": now,

@@ -20,7 +20,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from notifications.log.records import to_ms
-from notifications.models import Message, Partition, Topic
+from notifications.models import Message, Topic
 
 BATCH = 500
 """Rows of a batch: their floors are moved under one lock."""
@@ -35,6 +35,11 @@ SELECT max(seq) FROM (
     SELECT seq, sum({size}) OVER (ORDER BY seq DESC) AS total
     FROM notifications_message WHERE topic_id = %s AND seq > %s
 ) AS newest WHERE total > %s
+"""
+
+_LOCK = """
+UPDATE notifications_partition SET floor = CASE WHEN floor < %s THEN %s ELSE floor END
+WHERE id = %s
 """
 
 _RAISE = """
@@ -116,7 +121,7 @@ def purge_expired(*, now: datetime) -> Iterator[int]:
 def note_purged(topic_id: int, partition: int, seq: int) -> None:
     """Note that no message of a topic is left up to a seq."""
     with _step(), connection.cursor() as cursor:
-        _lock(partition)
+        _lock(cursor, partition)
         _raise(cursor, "topic", "purged_seq", {topic_id: seq})
 
 
@@ -138,9 +143,10 @@ def _step() -> Iterator[None]:
         yield
 
 
-def _lock(partition: int) -> None:
-    # As append does. Topics are locked behind their partition only.
-    Partition.objects.select_for_update().get(pk=partition)
+def _lock(cursor: CursorWrapper, partition: int, *, floor: int = 0) -> None:
+    # As append does: topics are locked behind their partition only. An update of the row is its
+    # lock, without the way to the database and back that a SELECT FOR UPDATE would add to it.
+    cursor.execute(_LOCK, [floor, floor, partition])
 
 
 def _move_floors(partition: int, missed: Sequence[Stored]) -> None:
@@ -150,9 +156,8 @@ def _move_floors(partition: int, missed: Sequence[Stored]) -> None:
     for row in missed:
         floors[row.topic_id] = max(floors.get(row.topic_id, 0), row.offset)
     with _step(), connection.cursor() as cursor:
-        _lock(partition)
+        _lock(cursor, partition, floor=max(floors.values()))
         _raise(cursor, "topic", "floor", floors)
-        _raise(cursor, "partition", "floor", {partition: max(floors.values())})
 
 
 def _note_gone(partition: int, topics: set[int]) -> None:
@@ -165,7 +170,7 @@ def _note_gone(partition: int, topics: set[int]) -> None:
     found = Topic.objects.filter(pk__in=topics).annotate(oldest=oldest).order_by()
     gone = {pk: (left or seq + 1) - 1 for pk, seq, left in found.values_list("pk", "seq", "oldest")}
     with _step(), connection.cursor() as cursor:
-        _lock(partition)
+        _lock(cursor, partition)
         _raise(cursor, "topic", "purged_seq", gone)
 
 
