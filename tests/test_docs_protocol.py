@@ -305,10 +305,12 @@ def shape(line: str) -> re.Pattern[str]:
     return re.compile(text + re.escape(line[end:]))
 
 
-def replay(socket: ClientConnection, lines: list[str], key: str) -> None:
-    """Send what the page sent, and receive what it received, messages and replies in any order."""
+def replay(socket: ClientConnection, lines: list[str], key: str, actual: dict[str, str]) -> None:
+    """Send what the page sent, and receive what it received, messages and replies in any order.
+
+    actual: what an id, secret or epoch of the page is in this run; grows.
+    """
     awaited: list[str] = []
-    actual: dict[str, str] = {}  # what an id of the page is in this run
 
     def receive() -> None:
         while awaited:
@@ -327,7 +329,7 @@ def replay(socket: ClientConnection, lines: list[str], key: str) -> None:
         elif line.startswith("> "):
             receive()
             sent = KEY.sub(key, line.removeprefix("> "))
-            socket.send(re.sub(UUID, lambda found: actual[found.group()], sent))
+            socket.send(VOLATILE.sub(lambda found: actual.get(found.group(), found.group()), sent))
     receive()
 
 
@@ -337,9 +339,10 @@ def test_the_sessions_on_the_page(embedded: Deployment, key: str) -> None:
     server = embedded.start()
     sessions = blocks("console")
     assert sessions
+    actual: dict[str, str] = {}
     for text in sessions:
         with connect(server.socket_url) as socket:
-            replay(socket, text.splitlines(), key)
+            replay(socket, text.splitlines(), key, actual)
 
 
 BEAT = {
@@ -349,7 +352,8 @@ BEAT = {
 
 
 def follow(deployment: Deployment, server: Server, key: str, said: Callable[[], list[str]]) -> None:
-    """Take a client of the page through messages, a restart, a server that hangs, and its end."""
+    """Take a client of the page through messages, a restart, a server that hangs, a new epoch of
+    the log, and its end."""
 
     def wait(holds: Callable[[], object]) -> None:
         deadline = time.monotonic() + 60
@@ -359,6 +363,9 @@ def follow(deployment: Deployment, server: Server, key: str, said: Callable[[], 
 
     def heard(text: str) -> int:
         return sum(text in line for line in said())
+
+    def resumed() -> int:
+        return sum("connected, resumed: true" in line.lower() for line in said())
 
     def session() -> dict[str, Any]:
         answer = server.request("GET", "/api/v1/sessions?state=connected", key=key)
@@ -373,17 +380,24 @@ def follow(deployment: Deployment, server: Server, key: str, said: Callable[[], 
 
     server.stop()
     wait(lambda: heard("closed with 1012"))
+    deployment.manage("publish", "user.7.orders", '"missed"')  # into the log; nobody relays it
     server = deployment.start(port=server.port)
-    wait(lambda: heard("connected, resumed:") >= 2)
+    wait(resumed)
+    wait(lambda: heard('user.7.orders "missed"'))
     reach("second")
 
     lost = heard("closed with 1006")
     server.process.send_signal(signal.SIGSTOP)  # the socket stays open, and nobody answers
     wait(lambda: heard("closed with 1006") > lost)
     server.process.send_signal(signal.SIGCONT)
-    wait(lambda: heard("connected, resumed:") >= 3)
+    wait(lambda: resumed() >= 2)
     reach("third")
-    assert heard("user.7.orders") == 3
+
+    assert not heard("messages may be missing")
+    deployment.manage("new_epoch")
+    wait(lambda: heard("messages may be missing: EPOCH_CHANGED"))
+    reach("fourth")
+    assert heard("user.7.orders") == 5, "each once"
 
     wait(session)
     handle = session()["id"]
