@@ -25,8 +25,8 @@ DEADLINE = 5.0
 """Seconds until work is given up; PostgreSQL's statement_timeout frees the thread by then."""
 
 STORM_DEADLINE = 9.0
-"""The same for work that comes in storms: a client that is told to come again makes the line longer.
-Ours wait ten seconds for the answer to their `auth`."""
+"""The same for work that comes in storms: who is told to come again makes the line longer. Our
+clients wait ten seconds for the answer to their `auth`."""
 
 
 @lru_cache(maxsize=2)

@@ -11,8 +11,9 @@ from notifications import metrics
 from notifications.conf import conf
 from notifications.database import in_database
 from notifications.errors import RateLimited, Unavailable
-from notifications.hub.replay import Caps, LostPlaceError, Replay, StoppedError
+from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
+from notifications.hub.wanted import Caps, Replay
 from notifications.log.read import read_newest
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe

@@ -7,30 +7,22 @@ order of the requests.
 
 import asyncio
 from collections import deque
-from dataclasses import replace
 
-import msgspec
 import structlog
-from django.utils import timezone
 
 from notifications.database import in_database
 from notifications.errors import (
-    AlreadySubscribed,
     BadCursor,
-    BadFrame,
     NotificationError,
     UnknownSubscription,
 )
 from notifications.gateway.authentication import authenticate
 from notifications.gateway.connection import Connection
 from notifications.gateway.replays import (
-    leaving_on_failure,
     read_client_cursor,
-    since_place,
-    wish_of,
 )
-from notifications.hub.subscriber import Wish
-from notifications.log.records import Publication, now_ms, to_ms
+from notifications.gateway.subscribing import subscribe
+from notifications.log.records import Publication, now_ms
 from notifications.protocol.conversation import Action, Authenticate, Request, Send
 from notifications.protocol.frames import (
     Ack,
@@ -42,19 +34,15 @@ from notifications.protocol.frames import (
     Replay,
     RequestId,
     Subscribe,
-    Subscribed,
-    SubscriptionOptions,
     Unsubscribe,
     Unsubscribed,
     Verified,
     Verify,
 )
 from notifications.protocol.instants import format_instant
-from notifications.recovery.cursor import Offsets, Unrecovered, later
+from notifications.recovery.cursor import Unrecovered, later
 from notifications.services.publishing import appended, prepare
 from notifications.services.subscriptions import (
-    add_subscription,
-    check_subscription,
     remove_subscription,
     verify_subscriptions,
 )
@@ -101,7 +89,7 @@ class Requests:
         try:
             match frame:
                 case Subscribe():
-                    await self._subscribe(frame)
+                    await subscribe(self._connection, frame)
                 case Unsubscribe():
                     await self._unsubscribe(frame)
                 case Replay():
@@ -170,86 +158,7 @@ class Requests:
                 )
             )
 
-    # --- subscribe, unsubscribe, verify -------------------------------------------------------
-
-    async def _subscribe(self, frame: Subscribe) -> None:
-        connection = self._connection
-        hub, subscriber = connection.process.hub, connection.subscriber
-        assert connection.principal is not None
-        pattern = check_subscription(connection.principal, frame.topic)
-        options = frame.options or SubscriptionOptions()
-        if options.filter is not None:
-            raise BadFrame("Server-side filters are not served yet; leave options.filter out.")
-        replays = options.since is not None or options.replay_missed is True
-        if replays:
-            connection.replays.require_none()
-        await hub.follow([pattern])
-        # From here on live messages pass this connection by, until it has been told that it is
-        # subscribed: none goes out before that, and none after the cursor is missed.
-        place = hub.detach(subscriber)
-        async with leaving_on_failure(connection):
-            after = await self._place_asked_for(pattern, options, place) if replays else place
-            begin = place if isinstance(after, Unrecovered) else after
-            cursor = hub.cursor_at(place)
-            try:
-                row = await in_database(
-                    add_subscription,
-                    connection.principal,
-                    client_id=connection.client_id,
-                    pattern=pattern,
-                    options=msgspec.to_builtins(options),
-                    begin=hub.cursor_at(begin).offsets,
-                    epoch=cursor.epoch,
-                    now=timezone.now(),
-                )
-            except NotificationError as error:
-                self._refuse_subscription(frame.id, pattern, error, place)
-                await hub.attach(subscriber)
-                return
-            if connection.is_closing:
-                return  # the row is kept for the client's next connection
-            partitions = hub.identity.partition_count
-            # Live it begins at its cursor; what it asked for from before comes as a replay.
-            wish = wish_of(row, epoch=cursor.epoch, partitions=partitions)
-            hub.add(subscriber, pattern, replace(wish, begin=place))
-            connection.send(
-                Subscribed(
-                    id=frame.id,
-                    subscription_id=str(row.pk),
-                    topic=pattern,
-                    created_at=format_instant(to_ms(row.created_at)),
-                    cursor=cursor,
-                )
-            )
-            if replays:
-                connection.replays.start(
-                    after, place, request_id=frame.id, only=pattern, ignore_begin=True
-                )
-            else:
-                await hub.attach(subscriber)
-
-    async def _place_asked_for(
-        self, pattern: str, options: SubscriptionOptions, place: Offsets
-    ) -> Offsets | Unrecovered:
-        """Find where a new subscription's replay begins."""
-        if options.since is None:
-            return self._connection.acked
-        return await since_place(self._connection, pattern, options.since, place)
-
-    def _refuse_subscription(
-        self, request_id: RequestId, pattern: str, error: NotificationError, place: Offsets
-    ) -> None:
-        if isinstance(error, AlreadySubscribed):
-            # Usually it is in force here too. If it is not (an earlier request was given up, but
-            # took effect; another socket of this client subscribed while this one began), it is
-            # now: what `verify` and auth_success call active must be delivered.
-            connection = self._connection
-            subscription_id = str((error.data or {})["subscriptionId"])
-            held = connection.subscriber.wishes.get(pattern)
-            if held is None or held.id != subscription_id:
-                wish = Wish(subscription_id, begin=place)
-                connection.process.hub.add(connection.subscriber, pattern, wish)
-        self._connection.send_error(error, request_id)
+    # --- unsubscribe, verify -------------------------------------------------------------------
 
     async def _unsubscribe(self, frame: Unsubscribe) -> None:
         connection = self._connection

@@ -7,15 +7,14 @@ the pages in memory; where a client of few topics was away for long, only its to
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from notifications import metrics
 from notifications.database import in_database
 from notifications.hub.pages import PAGE, Kept, Pages
-from notifications.hub.subscriber import Subscriber, Wish
+from notifications.hub.subscriber import Subscriber
+from notifications.hub.wanted import Replay, Wanted, is_narrow
 from notifications.log.read import (
     CHUNK,
-    Headline,
     Reading,
     find_topics,
     read_headlines,
@@ -26,8 +25,6 @@ from notifications.log.read import (
 from notifications.log.records import Record, now_ms
 from notifications.recovery.cursor import Offsets, Unrecovered, below
 from notifications.recovery.splice import Range, Splice
-from notifications.topics.grammar import ONE
-from notifications.topics.matching import matches
 from notifications.topics.partitions import partitions_of
 
 SHARED_SPAN = 4 * PAGE
@@ -59,37 +56,6 @@ class StoppedError(Exception):
     """The connection takes nothing any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """How many messages a replay may bring: in all, and (by a policy's name) of its topics."""
-
-    total: int
-    of: Callable[[str], tuple[str, int] | None] | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Replay:
-    """What is wanted from the log.
-
-    after, through: by partition. floors: of the log when it was looked at last.
-    only: the pattern of the one subscription that asked; None for all.
-    ignore_begin: whether what came before that subscription is wanted too (`since`).
-    after_resume: whether this is what a client missed, not what it asked for.
-    max_age: milliseconds. permitted: tells by topic. count: messages sent.
-    """
-
-    after: Offsets
-    through: Offsets
-    floors: Offsets
-    caps: Caps
-    only: str | None = None
-    ignore_begin: bool = False
-    after_resume: bool = False
-    max_age: int | None = None
-    permitted: Callable[[str], bool] = lambda topic: True
-    count: int = field(default=0)
-
-
 class Feeder:
     """Brings connections from a place in the log to another."""
 
@@ -103,7 +69,7 @@ class Feeder:
 
         Raises LostPlaceError, StoppedError, Unavailable.
         """
-        wanted = _Wanted(subscriber, replay)
+        wanted = Wanted(subscriber, replay)
         starts = self._starts(subscriber, replay)
         for partition in below(self._spread(starts), replay.floors, starts):
             if await self._has_lost(wanted, partition, starts[partition]):
@@ -124,7 +90,7 @@ class Feeder:
 
         level: the hub's place now. Returns in the same turn of the loop in which it was level.
         """
-        wanted = _Wanted(subscriber, None)
+        wanted = Wanted(subscriber, None)
         while subscriber.splice is not None:
             due = subscriber.splice.next(level())
             if due is None:
@@ -168,7 +134,7 @@ class Feeder:
     def _spread(self, starts: dict[int, int]) -> list[int]:
         return [starts.get(partition, 0) for partition in range(self._count)]
 
-    async def _has_lost(self, wanted: "_Wanted", partition: int, start: int) -> bool:
+    async def _has_lost(self, wanted: "Wanted", partition: int, start: int) -> bool:
         """Tell whether something that is wanted after a place has been purged."""
         purged = await in_database(
             read_purged, partition, start, wanted.patterns(), limit=PURGED_BOUND
@@ -177,9 +143,7 @@ class Feeder:
             wanted.by_place(topic, partition, floor) for topic, floor in purged
         )
 
-    async def _are_too_many(
-        self, wanted: "_Wanted", starts: dict[int, int], replay: Replay
-    ) -> bool:
+    async def _are_too_many(self, wanted: "Wanted", starts: dict[int, int], replay: Replay) -> bool:
         """Tell whether more is wanted than may be replayed."""
         caps = replay.caps
         span = sum(replay.through[partition] - start for partition, start in starts.items())
@@ -214,13 +178,13 @@ class Feeder:
                 place = lines[-1].offset
         return False
 
-    async def _narrow(self, wanted: "_Wanted", partition: int) -> list[int] | None:
+    async def _narrow(self, wanted: "Wanted", partition: int) -> list[int] | None:
         """Return the rows of the few topics that are wanted; None where they may be many."""
         if wanted.topics is not None and partition in wanted.topics:
             return wanted.topics[partition]
         patterns = wanted.patterns()
         found = None
-        if all(_is_narrow(pattern) for pattern in patterns):
+        if all(is_narrow(pattern) for pattern in patterns):
             found = await in_database(find_topics, partition, patterns)
         if wanted.topics is not None:
             wanted.topics[partition] = found
@@ -231,7 +195,7 @@ class Feeder:
     async def _feed(
         self,
         subscriber: Subscriber,
-        wanted: "_Wanted",
+        wanted: "Wanted",
         due: Range,
         splice: Splice,
         *,
@@ -268,7 +232,7 @@ class Feeder:
         if not await subscriber.buffer.room(within=ROOM_DEADLINE) or subscriber.is_closed:
             raise StoppedError
 
-    async def _read(self, wanted: "_Wanted", due: Range) -> tuple[tuple[list[Kept], int], int]:
+    async def _read(self, wanted: "Wanted", due: Range) -> tuple[tuple[list[Kept], int], int]:
         """Read a piece that is not in memory; return its messages, the floor, and its end."""
         partition, after, through = due
         if self._pages.missing(partition, after, through) <= SHARED_SPAN:
@@ -285,75 +249,3 @@ class Feeder:
         records = reading.records
         end = records[-1].offset if len(records) == CHUNK else through
         return ([Kept(record) for record in records], reading.floor), end
-
-
-class _Wanted:
-    """Tells whether a connection wants a message, and remembers the answer for its topic."""
-
-    def __init__(self, subscriber: Subscriber, replay: Replay | None) -> None:
-        self.topics: dict[int, list[int] | None] | None = {} if replay is not None else None
-        self._subscriber = subscriber
-        self._replay = replay
-        self._known: dict[str, list[Wish]] = {}
-        self._version = subscriber.version
-
-    def __call__(self, message: Record | Headline, partition: int, now: int) -> bool:
-        """Tell it for a message at a moment (milliseconds)."""
-        if 0 < message.expires_at <= now:
-            return False
-        replay = self._replay
-        for wish in self._wishes(message.topic):
-            if not self._begins_before(wish, partition, message.offset):
-                continue
-            if replay is None:
-                return True
-            ages = [age for age in (wish.max_age, replay.max_age) if age is not None]
-            if not ages or now - message.published_at <= min(ages):
-                return True
-        return False
-
-    def by_place(self, topic: str, partition: int, offset: int) -> bool:
-        """Tell it for a place of which nothing else is known any more."""
-        return any(self._begins_before(wish, partition, offset) for wish in self._wishes(topic))
-
-    def patterns(self) -> list[str]:
-        """Return the patterns that are asked about."""
-        replay, wishes = self._replay, self._subscriber.wishes
-        if replay is not None and replay.only is not None:
-            return [replay.only]
-        if replay is not None and replay.after_resume:
-            return [pattern for pattern, wish in wishes.items() if wish.missed]
-        return list(wishes)
-
-    def _begins_before(self, wish: Wish, partition: int, offset: int) -> bool:
-        if self._replay is not None and self._replay.ignore_begin:
-            return True
-        return wish.begins_before(partition, offset)
-
-    def _wishes(self, topic: str) -> list[Wish]:
-        if self._version != self._subscriber.version:
-            self._known = {}
-            self._version = self._subscriber.version
-            if self.topics is not None:
-                self.topics = {}
-        known = self._known.get(topic)
-        if known is None:
-            known = self._known[topic] = self._find(topic)
-        return known
-
-    def _find(self, topic: str) -> list[Wish]:
-        replay = self._replay
-        if replay is None:
-            return self._subscriber.wanting(topic)
-        if not replay.permitted(topic):
-            return []
-        if replay.only is not None:
-            wish = self._subscriber.wishes.get(replay.only)
-            return [wish] if wish is not None and matches(replay.only, topic) else []
-        found = self._subscriber.wanting(topic)
-        return [wish for wish in found if wish.missed] if replay.after_resume else found
-
-
-def _is_narrow(pattern: str) -> bool:
-    """Tell whether a pattern's topics are found by a prefix of two whole segments, or by name."""
-    return ONE not in ".".join(pattern.split(".")[:2])

@@ -13,8 +13,9 @@ from notifications.database import in_database
 from notifications.hub import replay as replay_module
 from notifications.hub.buffer import Buffer
 from notifications.hub.pages import Pages
-from notifications.hub.replay import Caps, Feeder, LostPlaceError, Replay, StoppedError
+from notifications.hub.replay import Feeder, LostPlaceError, StoppedError
 from notifications.hub.subscriber import Subscriber, Wish
+from notifications.hub.wanted import Caps, Replay
 from notifications.log import read as read_module
 from notifications.log.append import append
 from notifications.log.read import LogState, Reading, read_range, read_state

@@ -1,0 +1,102 @@
+"""Carry out `subscribe`: kept, told, and from then on delivered, with what is replayed before."""
+
+from dataclasses import replace
+
+import msgspec
+from django.utils import timezone
+
+from notifications.database import in_database
+from notifications.errors import AlreadySubscribed, BadFrame, NotificationError
+from notifications.gateway.connection import Connection
+from notifications.gateway.replays import leaving_on_failure, since_place, wish_of
+from notifications.hub.subscriber import Wish
+from notifications.log.records import to_ms
+from notifications.protocol.frames import RequestId, Subscribe, Subscribed, SubscriptionOptions
+from notifications.protocol.instants import format_instant
+from notifications.recovery.cursor import Offsets, Unrecovered
+from notifications.services.subscriptions import add_subscription, check_subscription
+
+
+async def subscribe(connection: Connection, frame: Subscribe) -> None:
+    """Carry out a `subscribe`; raises a NotificationError that answers it."""
+    hub, subscriber = connection.process.hub, connection.subscriber
+    assert connection.principal is not None
+    pattern = check_subscription(connection.principal, frame.topic)
+    options = frame.options or SubscriptionOptions()
+    if options.filter is not None:
+        raise BadFrame("Server-side filters are not served yet; leave options.filter out.")
+    replays = options.since is not None or options.replay_missed is True
+    if replays:
+        connection.replays.require_none()
+    await hub.follow([pattern])
+    # From here on live messages pass this connection by, until it has been told that it is
+    # subscribed: none goes out before that, and none after the cursor is missed.
+    place = hub.detach(subscriber)
+    async with leaving_on_failure(connection):
+        after = await _place_asked_for(connection, pattern, options, place) if replays else place
+        begin = place if isinstance(after, Unrecovered) else after
+        cursor = hub.cursor_at(place)
+        try:
+            row = await in_database(
+                add_subscription,
+                connection.principal,
+                client_id=connection.client_id,
+                pattern=pattern,
+                options=msgspec.to_builtins(options),
+                begin=hub.cursor_at(begin).offsets,
+                epoch=cursor.epoch,
+                now=timezone.now(),
+            )
+        except NotificationError as error:
+            _refuse(connection, frame.id, pattern, error, place)
+            await hub.attach(subscriber)
+            return
+        if connection.is_closing:
+            return  # the row is kept for the client's next connection
+        partitions = hub.identity.partition_count
+        # Live it begins at its cursor; what it asked for from before comes as a replay.
+        wish = wish_of(row, epoch=cursor.epoch, partitions=partitions)
+        hub.add(subscriber, pattern, replace(wish, begin=place))
+        connection.send(
+            Subscribed(
+                id=frame.id,
+                subscription_id=str(row.pk),
+                topic=pattern,
+                created_at=format_instant(to_ms(row.created_at)),
+                cursor=cursor,
+            )
+        )
+        if replays:
+            connection.replays.start(
+                after, place, request_id=frame.id, only=pattern, ignore_begin=True
+            )
+        else:
+            await hub.attach(subscriber)
+
+
+async def _place_asked_for(
+    connection: Connection, pattern: str, options: SubscriptionOptions, place: Offsets
+) -> Offsets | Unrecovered:
+    """Find where a new subscription's replay begins."""
+    if options.since is None:
+        return connection.acked
+    return await since_place(connection, pattern, options.since, place)
+
+
+def _refuse(
+    connection: Connection,
+    request_id: RequestId,
+    pattern: str,
+    error: NotificationError,
+    place: Offsets,
+) -> None:
+    if isinstance(error, AlreadySubscribed):
+        # Usually it is in force here too. If it is not (an earlier request was given up, but
+        # took effect; another socket of this client subscribed while this one began), it is
+        # now: what `verify` and auth_success call active must be delivered.
+        subscription_id = str((error.data or {})["subscriptionId"])
+        held = connection.subscriber.wishes.get(pattern)
+        if held is None or held.id != subscription_id:
+            wish = Wish(subscription_id, begin=place)
+            connection.process.hub.add(connection.subscriber, pattern, wish)
+    connection.send_error(error, request_id)
