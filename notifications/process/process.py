@@ -18,7 +18,7 @@ from notifications.database import in_background, in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub
 from notifications.hub.buffer import Flusher
-from notifications.hub.hub import LOCAL_POLL_INTERVAL, POLL_INTERVAL
+from notifications.hub.follower import LOCAL_POLL_INTERVAL, POLL_INTERVAL
 from notifications.log.creation import read_identity
 from notifications.log.identity import log_identity
 from notifications.log.records import Record

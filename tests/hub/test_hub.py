@@ -13,7 +13,7 @@ from django.db import OperationalError
 from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub, Subscriber
-from notifications.hub import hub as hub_module
+from notifications.hub import follower as follower_module
 from notifications.hub.buffer import Buffer
 from notifications.hub.subscriber import Wish
 from notifications.log.append import append
@@ -72,7 +72,7 @@ def net() -> Net:
 
 @pytest.fixture
 async def hub(net: Net, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    monkeypatch.setattr(hub_module, "GRACE", 0.001)
+    monkeypatch.setattr(follower_module, "GRACE", 0.001)
     identity: LogIdentity = await in_database(read_identity)
     hub = Hub(net, identity, on_control=lambda _: None, poll_interval=0.02)
     await hub.start()
@@ -154,7 +154,7 @@ async def test_repeated_and_disordered_hints_change_nothing(hub: Hub) -> None:
 async def test_more_than_one_chunk_is_read_to_the_end(
     hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "CHUNK", 500)
+    monkeypatch.setattr(follower_module, "CHUNK", 500)
     net.drop = lambda _: True
     peer = Peer()
     peer.buffer._bound = 10_000_000
@@ -225,7 +225,7 @@ async def test_forgetting_a_connection_leaves_nothing_behind(hub: Hub) -> None:
 async def test_a_partition_that_nobody_needs_is_left_after_a_while(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "LINGER", 0.0)
+    monkeypatch.setattr(follower_module, "LINGER", 0.0)
     peer = Peer()
     await subscribe(hub, peer, "a.b")
     hub.forget(peer.subscriber)
@@ -244,7 +244,7 @@ async def test_forgetting_a_connection_twice_takes_nothing_from_others(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that closes during a subscribe is forgotten by both."""
-    monkeypatch.setattr(hub_module, "LINGER", 0.0)
+    monkeypatch.setattr(follower_module, "LINGER", 0.0)
     gone, stays = Peer(), Peer()
     await subscribe(hub, gone, "a.b")
     await subscribe(hub, stays, "a.b")
@@ -268,11 +268,11 @@ async def test_a_head_that_another_look_found_first_is_not_delivered_again(
             await asyncio.sleep(0.01)
     heads = tuple(int(number == partition) for number in range(len(hub.heads())))
     old = LogState(hub.identity.epoch, heads, (0,) * len(heads))
-    monkeypatch.setattr(hub_module, "read_state", lambda: old)  # slow, so old
+    monkeypatch.setattr(follower_module, "read_state", lambda: old)  # slow, so old
     peer = Peer()
     await subscribe(hub, peer, "a.b")
     assert hub.cursor(peer.subscriber).offsets[str(partition)] == 3
-    monkeypatch.setattr(hub_module, "read_state", read_state)
+    monkeypatch.setattr(follower_module, "read_state", read_state)
     await publish(hub, "a.b")
     assert await peer.until(1) == ["a.b#0"]
     assert peer.received[0]["seq"] == 4
@@ -287,7 +287,7 @@ async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(
     def away() -> LogState:
         raise OperationalError("away")
 
-    monkeypatch.setattr(hub_module, "read_state", away)
+    monkeypatch.setattr(follower_module, "read_state", away)
     with pytest.raises(Unavailable):
         await hub.follow(["x.y"])
     net.drop = lambda _: True
@@ -296,7 +296,7 @@ async def test_while_the_log_cannot_be_read_following_fails_and_delivery_waits(
         while hub.log_reachable:
             await asyncio.sleep(0.01)
     assert peer.take() == []
-    monkeypatch.setattr(hub_module, "read_state", read_state)
+    monkeypatch.setattr(follower_module, "read_state", read_state)
     assert await peer.until(1) == ["a.b#0"]
     await subscribe(hub, peer, "x.y")
 

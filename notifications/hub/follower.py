@@ -1,0 +1,301 @@
+"""Following the log: a process's place in every partition that somebody here needs.
+
+Hints of the bus move it on; whatever they lose is read from the log, and the log is looked at every
+second for what no hint announced.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import msgspec
+import structlog
+
+from notifications import metrics
+from notifications.bus import Bus, Hint
+from notifications.database import in_database
+from notifications.errors import Unavailable
+from notifications.hub.place import Place
+from notifications.log.creation import LogIdentity
+from notifications.log.read import CHUNK, LogState, read_purged, read_range, read_state
+from notifications.log.records import Record
+from notifications.recovery.cursor import Offsets, later
+from notifications.topics.partitions import partitions_of
+
+POLL_INTERVAL = 1.0
+"""Seconds between looks at the heads of the log, which find what the bus lost without new traffic
+and everything while the bus is away."""
+
+LOCAL_POLL_INTERVAL = 0.2
+"""The same where the bus does not leave this process: other processes (a `manage.py publish`) are
+only heard of by looking."""
+
+GRACE = 0.05
+"""Seconds that a hole stays open before the log is read: most are a hint still on its way."""
+
+REACH_DEADLINE = 3.0
+"""Seconds in which this process has to come as far as the log was when a client came to it."""
+
+LINGER = 30.0
+"""Seconds that a partition is still followed after its last subscription here ended."""
+
+logger = structlog.get_logger(__name__)
+
+
+class Follower:
+    """The place of a process in the log; what is done with what comes is its hub's."""
+
+    bus: Bus
+
+    def __init__(self, identity: LogIdentity, *, poll_interval: float) -> None:
+        self.identity = identity
+        self.floors: Offsets = (0,) * identity.partition_count
+        self.log_reachable = True
+        self._poll_interval = poll_interval
+        self._places: dict[int, Place] = {}
+        self._opening: dict[int, asyncio.Task[None]] = {}
+        self._filling: dict[int, asyncio.Task[None]] = {}
+        self._needed = [0] * identity.partition_count
+        self._idle_since: dict[int, float] = {}
+        self._heads = [0] * identity.partition_count
+        self._past: set[str] = set()
+        self._snapshot: Offsets | None = None
+        self._poller: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Learn the heads of the log and begin to listen and to look."""
+        self.learn(await in_database(read_state))
+        await self.bus.start()
+        self._poller = asyncio.create_task(self._poll_for_ever(), name="hub-poll")
+
+    async def stop(self) -> None:
+        """Stop listening; what was pushed to buffers stays there."""
+        tasks = [*self._filling.values(), *self._opening.values()]
+        if self._poller is not None:
+            tasks.append(self._poller)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.bus.stop()
+
+    async def follow(self, patterns: Iterable[str]) -> None:
+        """Make sure that the partitions of these patterns are followed; then `add` may be called.
+
+        Raises Unavailable when the log cannot be read.
+        """
+        for pattern in patterns:
+            for partition in partitions_of(pattern, self.identity.partition_count):
+                place = self._places.get(partition)
+                if place is not None and place.is_open:
+                    if partition in self._idle_since:
+                        self._idle_since[partition] = asyncio.get_running_loop().time()
+                    continue
+                opening = self._opening.get(partition)
+                if opening is None:
+                    opening = asyncio.create_task(self._open(partition))
+                    self._opening[partition] = opening
+                    opening.add_done_callback(partial(self._opened, partition))
+                await asyncio.shield(opening)
+
+    async def reach(self, state: LogState) -> None:
+        """Come at least as far as the log was at some moment; raises Unavailable.
+
+        A client may have been served by a process that was ahead of this one.
+        """
+        self.learn(state)
+        deadline = asyncio.get_running_loop().time() + REACH_DEADLINE
+        while self.identity.epoch == state.epoch and (late := self._behind(state.heads)):
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable("The log cannot be read now.", retry_after=1000)
+            for partition in late:
+                self._fill_soon(partition)
+            await asyncio.wait([self._filling[partition] for partition in late])
+
+    def _behind(self, heads: Offsets) -> list[int]:
+        return [
+            partition
+            for partition, place in self._places.items()
+            if place.is_open and place.offset < heads[partition]
+        ]
+
+    def offsets(self) -> Offsets:
+        """Return the place of all partitions."""
+        # One tuple is shared by all connections until something moves.
+        if self._snapshot is None:
+            self._snapshot = tuple(
+                place.offset if (place := self._places.get(partition)) and place.is_open else head
+                for partition, head in enumerate(self._heads)
+            )
+        return self._snapshot
+
+    def heads(self) -> Offsets:
+        """Return the heads of all partitions as far as they are known."""
+        return tuple(self._heads)
+
+    def _need(self, partitions: Iterable[int]) -> None:
+        """Count one more who needs some partitions."""
+        for partition in partitions:
+            self._needed[partition] += 1
+            self._idle_since.pop(partition, None)
+
+    def _need_no_longer(self, partitions: Iterable[int]) -> None:
+        """Count one less; what nobody needs is followed for LINGER yet."""
+        for partition in partitions:
+            self._needed[partition] -= 1
+            if not self._needed[partition]:
+                self._idle_since[partition] = asyncio.get_running_loop().time()
+
+    def _opened(self, partition: int, _: asyncio.Task[None]) -> None:
+        self._opening.pop(partition, None)
+
+    async def _open(self, partition: int) -> None:
+        # The group is joined first: what is appended after the head was read comes as a hint.
+        place = self._places.setdefault(partition, Place())
+        try:
+            await self.bus.follow(partition)
+            state = await in_database(read_state)
+        except BaseException:
+            self._places.pop(partition, None)
+            raise
+        # Another look may have been quicker and found more: connections were told of that head.
+        self.learn(state)
+        if self._places.get(partition) is not place:
+            return  # the log began a new life meanwhile; whoever wants this partition asks again
+        due = place.begin(self._heads[partition])
+        self._snapshot = None
+        self._moved(partition, due, after=place.offset - len(due))
+        if not self._needed[partition]:
+            self._idle_since[partition] = asyncio.get_running_loop().time()
+
+    def _on_hint(self, hint: Hint) -> None:
+        place = self._places.get(hint.partition)
+        if place is None:
+            return
+        if hint.last <= place.offset:
+            metrics.hints_repeated.inc()
+            return
+        try:
+            records = hint.decode()
+        except msgspec.DecodeError as error:
+            logger.warning("a hint cannot be decoded", error=str(error))
+            return
+        before = place.offset
+        self._moved(hint.partition, place.offer(records), after=before)
+        if place.has_hole:
+            self._fill_soon(hint.partition)
+
+    def _fill_soon(self, partition: int) -> None:
+        if partition not in self._filling:
+            task = asyncio.create_task(self._fill(partition), name=f"hub-fill-{partition}")
+            self._filling[partition] = task
+            task.add_done_callback(lambda _: self._filling.pop(partition, None))
+
+    async def _fill(self, partition: int) -> None:
+        """Read from the log what is missing, until this process stands at the head."""
+        await asyncio.sleep(GRACE)
+        place = self._places.get(partition)
+        while (
+            place is not None
+            and self._places.get(partition) is place  # not left, nor left and opened again
+            and (place.has_hole or place.offset < self._heads[partition])
+        ):
+            start, known = place.offset, max(place.heard, self._heads[partition])
+            try:
+                metrics.log_reads.inc()
+                records, floor = await in_database(read_range, partition, start, known)
+                purged = await in_database(read_purged, partition, start) if floor > start else []
+            except Unavailable:
+                metrics.log_read_failures.inc()
+                return  # the next hint or look starts again
+            if self._places.get(partition) is not place:
+                return
+            up_to = records[-1].offset if len(records) == CHUNK else known
+            before = place.offset
+            due = place.fill(records, up_to=up_to)
+            metrics.holes_filled.inc(sum(1 for record in records if record.offset > before))
+            self._moved(partition, due, after=before)
+            if purged:
+                self._tell_purged(purged)
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll_interval)
+            await self.look()
+
+    async def look(self) -> None:
+        """Compare this process with the log, and set out to read what it lacks."""
+        try:
+            state = await in_database(read_state)
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                logger.exception("the heads of the log could not be read")
+            metrics.log_read_failures.inc()
+            if self.log_reachable:
+                logger.warning("the log cannot be read; deliveries wait for it")
+            self.log_reachable = False
+            return
+        if not self.log_reachable:
+            logger.info("the log can be read again")
+        self.log_reachable = True
+        self.learn(state)
+        for partition in self._behind(self.heads()):
+            self._fill_soon(partition)
+        await self._unfollow_idle()
+
+    async def _unfollow_idle(self) -> None:
+        long_ago = asyncio.get_running_loop().time() - LINGER
+        for partition, since in list(self._idle_since.items()):
+            if since < long_ago and not self._needed[partition]:
+                self._idle_since.pop(partition, None)
+                self._places.pop(partition, None)
+                self._snapshot = None
+                await self.bus.unfollow(partition)
+
+    def learn(self, state: LogState) -> None:
+        """Take in how far the log is; begin anew when it has begun a new life."""
+        if state.epoch != self.identity.epoch:
+            if state.epoch not in self._past:
+                self._begin_anew(state)
+            return
+        self.floors = later(self.floors, state.floors)
+        heads = list(later(self._heads, state.heads))
+        if heads != self._heads:
+            self._heads = heads
+            self._snapshot = None
+
+    def _begin_anew(self, state: LogState) -> None:
+        logger.warning("the log has a new epoch", before=self.identity.epoch, now=state.epoch)
+        self._past.add(self.identity.epoch)
+        self.identity = LogIdentity(state.epoch, self.identity.partition_count)
+        self._heads, self.floors = list(state.heads), state.floors
+        self._snapshot = None
+        for partition, place in list(self._places.items()):
+            fresh = self._places[partition] = Place()
+            if place.is_open:
+                fresh.begin(state.heads[partition])
+        self._began_anew()
+
+    def _moved(self, partition: int, records: Sequence[Record], *, after: int) -> None:
+        """Note that the place in a partition is not `after` any more, and hand on what was due."""
+        place = self._places[partition]
+        if place.offset == after:
+            return
+        self._snapshot = None
+        self._heads[partition] = max(self._heads[partition], place.offset)
+        self._deliver(partition, records, after=after, through=place.offset)
+
+    # --- What the hub does about it -------------------------------------------------------------
+
+    def _deliver(
+        self, partition: int, records: Sequence[Record], *, after: int, through: int
+    ) -> None:
+        """Take all that the log has in a partition after one offset through another."""
+        raise NotImplementedError
+
+    def _tell_purged(self, purged: Sequence[tuple[str, int]]) -> None:
+        """Take (topic, floor) where something was purged before it could be delivered."""
+        raise NotImplementedError
+
+    def _began_anew(self) -> None:
+        """Take note that the log has begun a new life, at its present heads."""
+        raise NotImplementedError
