@@ -151,13 +151,14 @@ class Process:
     ) -> None:
         """Close the socket that a newer one of the same client replaced, wherever it is.
 
-        connects: the newer socket's number, where it resumed the same session. here: the older
+        connects: the newer socket's number, where it resumed the same session. here: an older
         socket, where it is known to be on this server.
         """
         older = here or self.by_handle.get(handle)
         if older is not None and older.connects < connects:
             older.disconnect(CloseCode.TAKEN_OVER, TAKEN_OVER)
-            return
+            if older.connects == connects - 1:
+                return  # the newest before; otherwise that one is elsewhere
         await self.hub.bus.send_control(
             {
                 "close": str(handle),
