@@ -5,7 +5,8 @@ sockets that die, servers that die, retention that purges. Whatever the order: e
 what it is owed, once, in order, or is told the truth.
 """
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
 
+from tests.recovery.machine.choices import HOWS, How, how_to_resume
 from tests.recovery.machine.client import ClientState
 from tests.recovery.machine.model import PATTERNS, TOPICS, LogModel, empty_log
 from tests.recovery.machine.servers import Server
@@ -28,17 +31,6 @@ which = st.integers(0, 1)
 index = st.integers(0, 7)
 turns = st.sampled_from((None, None, None, 0, 3, 10))
 """Turns of the loop after a step; None for as many as it takes until nothing goes on."""
-
-How = Literal["resume", "rewind", "fresh", "garbage"]
-GARBAGE: tuple[Any, ...] = (
-    {},
-    {"epoch": "x0", "offsets": {"0": 1}},
-    {"epoch": "EPOCH", "offsets": {"0": 2**40}},
-    {"epoch": "EPOCH", "offsets": {"7": 0}},
-    {"epoch": "EPOCH", "offsets": {"1": -1}},
-    {"epoch": "EPOCH", "offsets": [1, 2]},
-    {"epoch": 7, "offsets": {}},
-)
 
 
 class Machine(RuleBasedStateMachine):
@@ -55,15 +47,17 @@ class Machine(RuleBasedStateMachine):
         self.servers = [Server.begin(self.world), Server.begin(self.world)]
         self.clients = [ClientState("one", self.log), ClientState("two", self.log)]
 
-    @initialize(first=which, second=which)
-    def connect_both(self, first: int, second: int) -> None:
-        self._connect(self.clients[0], self.servers[first], "fresh", 0)
-        self._connect(self.clients[1], self.servers[second], "fresh", 0)
+    @initialize(wanted=st.lists(st.sampled_from(PATTERNS), min_size=2, max_size=6, unique=True))
+    def connect_both(self, wanted: list[str]) -> None:
+        for number, client in enumerate(self.clients):
+            self._connect(client, self.servers[number], "fresh", 0)
+            for pattern in wanted[number::2]:
+                self.world.call(partial(client.subscribe, pattern, since=None))
 
     # --- The log --------------------------------------------------------------------------------
 
     @rule(
-        topics=st.lists(st.sampled_from(TOPICS), min_size=1, max_size=3),
+        topics=st.lists(st.sampled_from(TOPICS), min_size=1, max_size=6),
         has_expired=st.sampled_from((False, False, False, True)),
         keyed=st.booleans(),
         relayed_by=st.sampled_from((0, 1, None)),
@@ -81,6 +75,10 @@ class Machine(RuleBasedStateMachine):
         if relayed_by is not None:
             self.world.call(lambda: self.servers[relayed_by].hub.relay(records), turns=turns)
 
+    publish_again = publish
+    publish_once_more = publish
+
+    @precondition(lambda self: self.log.keyed)
     @rule(index=index)
     def retry(self, index: int) -> None:
         assert not self.log.retry(index)
@@ -91,6 +89,7 @@ class Machine(RuleBasedStateMachine):
         if swept:
             self.log.sweep()
 
+    @precondition(lambda self: self.log.rows_to_go)
     @rule()
     def sweep(self) -> None:
         self.log.sweep()
@@ -101,6 +100,7 @@ class Machine(RuleBasedStateMachine):
     def set_bus(self, server: int, mode: BusMode) -> None:
         self.servers[server].set_bus(mode)
 
+    @precondition(lambda self: any(self.world.net.held.values()))
     @rule(
         server=which,
         index=index,
@@ -114,6 +114,7 @@ class Machine(RuleBasedStateMachine):
     def set_database(self, mode: DatabaseMode) -> None:
         self.world.database.mode = mode
 
+    @precondition(lambda self: self.world.database.waiting)
     @rule(index=index, turns=turns)
     def release(self, index: int, turns: int | None) -> None:
         self.world.call(lambda: self.world.database.release(index), turns=turns)
@@ -145,7 +146,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         client=which,
         server=which,
-        how=st.sampled_from(("resume", "resume", "resume", "rewind", "fresh", "garbage")),
+        how=st.sampled_from(HOWS),
         index=index,
         turns=turns,
     )
@@ -165,21 +166,17 @@ class Machine(RuleBasedStateMachine):
         *,
         turns: int | None = None,
     ) -> None:
-        resume: Any = client.cursor.on_the_wire()
-        match how:
-            case "fresh":
-                resume = None
-            case "rewind" if client.past:
-                resume = client.past[-(index + 1) % len(client.past)]
-            case "garbage":
-                resume = GARBAGE[index % len(GARBAGE)]
-                if resume.get("epoch") == "EPOCH":
-                    resume = resume | {"epoch": self.log.epoch}
+        others = [one.session for one in self.clients if one is not client]
+        resume, secret = how_to_resume(client, how, index, others)
         garbage = how == "garbage"
         self.world.call(
-            lambda: client.connect(server, self.token, resume=resume, garbage=garbage),
+            lambda: client.connect(
+                server, self.token, resume=resume, garbage=garbage, secret=secret
+            ),
             turns=turns,
         )
+
+    connect_again = connect
 
     @rule(client=which, turns=turns)
     def drop(self, client: int, turns: int | None) -> None:
@@ -239,7 +236,12 @@ class Machine(RuleBasedStateMachine):
             self.world.call(server.close_ended)
         for client in self.clients:
             for line in client.old_lines:
-                assert line.socket.closed == 4504, "the older connection was not closed"
+                # Of connections in a quick row, the rows remember the last takeover only: what
+                # the bus then loses of those before is not found.
+                if line.successor is client.newest and line.successor and line.successor.ready:
+                    assert line.socket.closed == 4504, "the older connection was not closed"
+                else:
+                    self.world.call(line.socket.drop)
             client.old_lines.clear()
             if self._is_served(client):
                 self.world.call(client.ping)

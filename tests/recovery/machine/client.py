@@ -4,8 +4,6 @@ It knows what was published (LogModel) and what it was told. Its cursor is the o
 runs, which shares no code with the server.
 """
 
-from typing import Any
-
 from tests.delivery.cursors import ClientCursor, offsets_of
 from tests.recovery.machine.model import LogModel, Offsets, Position, fits
 from tests.recovery.machine.notes import ANYWHERE, NOWHERE, Asked, Held, Line
@@ -27,18 +25,18 @@ class ClientState:
         self.handled: set[Position] = set()
         self.forgiven: set[Position] = set()
         self.line: Line | None = None
+        self.newest: Line | None = None
         self.old_lines: list[Line] = []
         self._requests = 0
 
     # --- What is owed ---------------------------------------------------------------------------
 
-    def check_all_there(self, upto: Offsets, why: str, *, after: Offsets | None = None) -> None:
+    def check_all_there(self, upto: Offsets, why: str) -> None:
         """Fail unless everything up to a place was handled, or the client told of a loss."""
         missing = [
             message
             for message in self.log.messages
             if message.offset <= upto.get(message.partition, 0)
-            and message.offset > (after or {}).get(message.partition, 0)
             and not message.has_expired
             and message.position not in self.handled
             and message.position not in self.forgiven
@@ -66,25 +64,40 @@ class ClientState:
 
     # --- Connecting -----------------------------------------------------------------------------
 
-    def connect(self, server: Server, token: str, *, resume: Frame | None, garbage: bool) -> None:
-        """Open a socket and authenticate. resume: the cursor to go on from; None for afresh."""
-        if self.line is not None:
-            self.line.replaced = True
-            self.old_lines.append(self.line)
-            self._lose_replies(self.line)
+    def connect(
+        self,
+        server: Server,
+        token: str,
+        *,
+        resume: Frame | None = None,
+        garbage: bool = False,
+        secret: str = "",
+    ) -> None:
+        """Open a socket and authenticate.
+
+        resume: the cursor to go on from; None for afresh. secret: one that is not the client's.
+        """
         self._requests += 1
         line = Line(self._requests, resume, garbage, self.log.purges)
-        self.line = line
+        if self.line is not None:
+            self.line.successor = line
+            self.old_lines.append(self.line)
+            self._lose_replies(self.line)
+        self.line = self.newest = line
         frame: Frame = {"type": "auth", "token": token, "clientId": self.name}
         if resume is not None and self.session:
             frame["resume"] = {"sessionId": self.session, "cursor": resume}
             if not garbage:
                 self.cursor.set(resume)
+                if resume in self.past:  # what it had later it has not had any more
+                    del self.past[self.past.index(resume) + 1 :]
                 self.handled = {one for one in self.handled if self.cursor.covers(one)}
                 self.forgiven = {one for one in self.forgiven if self.cursor.covers(one)}
         else:
             line.resume = None
             self.session_is_sure = False  # when this takes effect, the old one has ended
+            if secret:
+                frame["resume"] = {"sessionId": secret, "cursor": self.cursor.on_the_wire()}
         line.socket = Socket(server, lambda frame: self._take(line, frame))
         line.socket.send(frame)
 
@@ -139,8 +152,7 @@ class ClientState:
             self._remember()
 
     def _remember(self) -> None:
-        now = self.cursor.on_the_wire()
-        if self.cursor.epoch and (not self.past or self.past[-1] != now):
+        if self.cursor.epoch and [now := self.cursor.on_the_wire()] != self.past[-1:]:
             self.past.append(now)
 
     def _on_auth_success(self, line: Line, frame: Frame) -> None:
@@ -148,7 +160,7 @@ class ClientState:
         wanted_back = line.resume is not None
         if wanted_back and self.session_is_sure:
             assert frame["resumed"], f"{self.name}'s session was not resumed"
-        assert wanted_back or not frame["resumed"]
+        assert wanted_back or not frame["resumed"], "a session was resumed without its secret"
         self.session, self.session_is_sure = frame["sessionId"], True
         listed = {one["topic"]: one["subscriptionId"] for one in frame["subscriptions"]}
         for pattern, held in list(self.held.items()):
@@ -211,9 +223,8 @@ class ClientState:
         cursor = offsets_of(frame["cursor"])
         self.check_all_there(cursor, "before a pong")
         self.cursor.merge(frame["cursor"])
-        for partition, offset in cursor.items():
-            assert offset >= line.settled.get(partition, 0), "a pong went back"
-            line.settled[partition] = offset
+        assert all(offset >= line.settled.get(at, 0) for at, offset in cursor.items())
+        line.settled |= cursor
 
     def _on_gap(self, line: Line, frame: Frame) -> None:
         assert self._has_lost({}), "nothing was purged, yet a gap was told"
@@ -256,24 +267,9 @@ class ClientState:
         assert frame["count"] == len(asked.got)
         if held is None or not held.known:
             return  # unsubscribed meanwhile: then nothing more of it is sent
-        within = [
-            message
-            for message in self.log.messages
-            if message.offset <= cursor[message.partition]
-            and fits(asked.pattern, message.topic)
-            and not message.has_expired
-        ]
-        if "last" in asked.since:
-            if asked.purges != self.log.purges:
-                return  # which were the newest depends on when they were looked for
-            kept = [message for message in within if not self.log.is_purged(message)]
-            wanted = kept[-asked.since["last"] :]
-            begin = dict(cursor)
-            for message in wanted:
-                begin[message.partition] = min(begin[message.partition], message.offset - 1)
-        else:
-            begin = ANYWHERE | offsets_of(asked.since)
-            wanted = [message for message in within if message.offset > begin[message.partition]]
+        if (expected := asked.expected(self.log, cursor)) is None:
+            return
+        begin, wanted = expected
         got = set(asked.got)
         missing = [message for message in wanted if message.position not in got]
         assert not missing, f"{self.name} asked for {asked.since} and lacks {missing}"

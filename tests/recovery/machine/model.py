@@ -79,8 +79,8 @@ class LogModel:
     purges: int = 0
     """How often something was purged."""
     _gone: set[Position] = field(default_factory=set)
-    _rows_to_go: list[Told] = field(default_factory=list)
-    _keyed: list[tuple[Publication, Told]] = field(default_factory=list)
+    rows_to_go: list[Told] = field(default_factory=list)
+    keyed: list[tuple[Publication, Told]] = field(default_factory=list)
 
     def heads(self) -> Offsets:
         """Return the newest offset of each partition."""
@@ -133,13 +133,13 @@ class LogModel:
         self.messages.append(told)
         self.by_position[position] = told
         if one.idempotency_key is not None:
-            self._keyed.append((one, told))
+            self.keyed.append((one, told))
 
     def retry(self, index: int) -> list[Record]:
         """Publish once more what was published under a key; return what is to be relayed."""
-        if not self._keyed:
+        if not self.keyed:
             return []
-        one, told = self._keyed[index % len(self._keyed)]
+        one, told = self.keyed[index % len(self.keyed)]
         (outcome,), records = append([one])
         assert isinstance(outcome, Appended)
         assert outcome.duplicate
@@ -157,7 +157,7 @@ class LogModel:
             return
         self.purges += 1
         self._gone.update(message.position for message in leaving)
-        self._rows_to_go += leaving
+        self.rows_to_go += leaving
         row = Topic.objects.get(name=topic)
         row.purged_seq = leaving[-1].seq
         unexpired = [message.offset for message in leaving if not message.has_expired]
@@ -170,8 +170,8 @@ class LogModel:
 
     def sweep(self) -> None:
         """Delete the rows of what was purged."""
-        Message.objects.filter(pk__in=[uuid.UUID(m.id) for m in self._rows_to_go]).delete()
-        self._rows_to_go.clear()
+        Message.objects.filter(pk__in=[uuid.UUID(m.id) for m in self.rows_to_go]).delete()
+        self.rows_to_go.clear()
 
 
 def empty_log(epoch: str) -> LogModel:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.recovery.machine.model import PARTITIONS, Offsets, Position, Told, fits
+from tests.delivery.cursors import offsets_of
+from tests.recovery.machine.model import PARTITIONS, LogModel, Offsets, Position, Told, fits
 from tests.recovery.machine.servers import Frame, Socket
 
 NOWHERE = dict.fromkeys(range(PARTITIONS), 2**60)
@@ -47,6 +48,26 @@ class Asked:
     place: Offsets | None = None
     got: list[Position] = field(default_factory=list)
 
+    def expected(self, log: LogModel, cursor: Offsets) -> tuple[Offsets, list[Told]] | None:
+        """Return where the replay begins and what it brings; None where that cannot be told."""
+        within = [
+            message
+            for message in log.messages
+            if message.offset <= cursor[message.partition]
+            and fits(self.pattern, message.topic)
+            and not message.has_expired
+        ]
+        if "last" not in self.since:
+            begin = ANYWHERE | offsets_of(self.since)
+            return begin, [one for one in within if one.offset > begin[one.partition]]
+        if self.purges != log.purges:
+            return None  # which were the newest depends on when they were looked for
+        wanted = [one for one in within if not log.is_purged(one)][-self.since["last"] :]
+        begin = dict(cursor)
+        for message in wanted:
+            begin[message.partition] = min(begin[message.partition], message.offset - 1)
+        return begin, wanted
+
 
 @dataclass
 class Line:
@@ -68,4 +89,5 @@ class Line:
     waiting: dict[int, Any] = field(default_factory=dict)
     """Requests without a reply."""
     asked: Asked | None = None
-    replaced: bool = False
+    successor: "Line | None" = None
+    """The connection that took this one over."""

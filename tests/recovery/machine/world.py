@@ -47,17 +47,17 @@ class Database:
 
     def __init__(self) -> None:
         self.mode: DatabaseMode = "now"
-        self._waiting: deque[Callable[[], None]] = deque()
+        self.waiting: deque[Callable[[], None]] = deque()
 
     def submit(self, work: Callable[[], Any]) -> "Future[Any]":
         """Take work in, as an executor does."""
         future: Future[Any] = Future()
         if self.mode == "late":
-            self._waiting.append(partial(self._do_and_answer, future, work))
+            self.waiting.append(partial(self._do_and_answer, future, work))
         else:
             answer = self._do(future, work)
             if self.mode == "slow":
-                self._waiting.append(answer)
+                self.waiting.append(answer)
             else:
                 answer()
         return future
@@ -78,17 +78,17 @@ class Database:
 
     def release(self, index: int) -> None:
         """Let one piece of the waiting work go on, whichever."""
-        if self._waiting:
-            index %= len(self._waiting)
-            work = self._waiting[index]
-            del self._waiting[index]
+        if self.waiting:
+            index %= len(self.waiting)
+            work = self.waiting[index]
+            del self.waiting[index]
             work()
 
     def release_all(self) -> None:
         """Let everything go on, and what comes after it too."""
         self.mode = "now"
-        while self._waiting:
-            self._waiting.popleft()()
+        while self.waiting:
+            self.waiting.popleft()()
 
 
 class Net:
