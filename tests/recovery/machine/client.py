@@ -73,10 +73,7 @@ class ClientState:
         garbage: bool = False,
         secret: str = "",
     ) -> None:
-        """Open a socket and authenticate.
-
-        resume: the cursor to go on from; None for afresh. secret: one that is not the client's.
-        """
+        """Open a socket; resume: the cursor to go on from. secret: one of somebody else."""
         self._requests += 1
         line = Line(self._requests, resume, garbage, self.log.purges)
         if self.line is not None:
