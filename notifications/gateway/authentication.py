@@ -65,8 +65,11 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
     # fails from now on is written into its row.
     older = process.by_handle.get(opened.handle)
     connection.opened(principal, frame.client_id, opened.handle, opened.connects)
-    if opened.replaced is not None:
-        await process.take_over(opened.replaced, connects=opened.connects, here=older)
+    if opened.replaced is not None or older is not None:
+        # Also when the session's newest socket is gone: one before it may be open here still, if
+        # the bus lost what should have closed it.
+        replaced = opened.replaced or opened.handle
+        await process.take_over(replaced, connects=opened.connects, here=older)
     try:
         allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
         if withdrawn:

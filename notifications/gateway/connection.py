@@ -175,9 +175,11 @@ class Connection:
                 self.send(Unsubscribed(subscription_id=subscription_id, code=code, reason=reason))
 
     def _tell_gap(self, topic: str | None, reason: str) -> None:
-        hub = self.process.hub
+        hub, splice = self.process.hub, self.subscriber.splice
         metrics.gaps_told.inc()
-        self.send(Gap(topic=topic, reason=reason, cursor=hub.cursor(self.subscriber)))
+        # While it is fed from the log, what lies after its own place is still to come.
+        cursor = hub.cursor(self.subscriber) if splice is None else hub.cursor_at(splice.place)
+        self.send(Gap(topic=topic, reason=reason, cursor=cursor))
 
     def _lose_place(self) -> None:
         # Called while the hub changes its books: what follows waits a turn.

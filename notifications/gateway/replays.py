@@ -21,6 +21,7 @@ from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
 from notifications.services.policies import policies
+from notifications.topics.partitions import partitions_of
 
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
@@ -153,9 +154,9 @@ async def since_place(
         return read_client_cursor(connection, since)
     if since["last"] > conf().replay_max_messages:
         return Unrecovered.TOO_MANY
-    place = list(through)
-    for partition, offset in await in_database(read_newest, pattern, through, since["last"]):
-        place[partition] = min(place[partition], offset - 1)
+    partitions = partitions_of(pattern, len(through))
+    found = await in_database(read_newest, pattern, partitions, through, since["last"])
+    place = [found.get(partition, head) for partition, head in enumerate(through)]
     return tuple(place)
 
 

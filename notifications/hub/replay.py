@@ -216,11 +216,11 @@ class Feeder:
         for number, one in enumerate(kept):
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
+            if not subscriber.buffer.has_room:
+                await self._room(subscriber)
+                now = now_ms()
             # Asked at the last moment: what was unsubscribed meanwhile is not sent any more.
             if wanted(one.record, partition, now):
-                if not subscriber.buffer.has_room:
-                    await self._room(subscriber)
-                    now = now_ms()
                 subscriber.give(one.frame(replayed=replayed))
                 sent += 1
         splice.fed(partition, end)

@@ -123,24 +123,40 @@ def read_purged(
     return list(topics.values_list("name", "floor")[:limit])
 
 
-def read_newest(pattern: str, through: Sequence[int], count: int) -> list[tuple[int, int]]:
-    """Return the places of the newest messages that match a pattern and have not expired.
+def read_newest(
+    pattern: str, partitions: Sequence[int], through: Sequence[int], count: int
+) -> dict[int, int]:
+    """Return, by partition, the place before the newest messages that match a pattern.
 
-    through: by partition; later messages do not count. At most `count`, newest first.
+    partitions: those that can hold such messages. through: by partition; later messages do not
+    count, nor do expired ones. After these places there are `count` messages, or all there are;
+    of several partitions those published last.
     """
     unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=to_datetime(now_ms()))
-    rows = (
-        Message.objects.filter(unexpired, topics_matching([pattern], field="topic__name"))
-        .order_by("-id")
-        .values_list("partition_id", "offset")
-    )
-    found: list[tuple[int, int]] = []
-    for partition, offset in rows[: 2 * count + CHUNK].iterator(chunk_size=CHUNK):
-        if len(found) == count:
-            break
-        if offset <= through[partition]:
-            found.append((partition, offset))
-    return found
+    candidates: list[tuple[int, int, int]] = []
+    for partition in partitions:
+        topics = find_topics(partition, [pattern])
+        # Of few topics by their own index, else backwards through the partition.
+        within = (
+            Q(topic_id__in=topics)
+            if topics is not None
+            else Q(topics_matching([pattern], field="topic__name"), partition_id=partition)
+        )
+        rows = (
+            Message.objects.filter(unexpired, within, offset__lte=through[partition])
+            .order_by("-offset")
+            .values_list("published_at", "offset")[:count]
+        )
+        latest = None
+        for published_at, offset in rows:
+            # Clocks of hosts differ, and what is taken of a partition has to be its end.
+            latest = to_ms(published_at) if latest is None else min(latest, to_ms(published_at))
+            candidates.append((latest, partition, offset))
+    chosen = sorted(candidates, reverse=True)[:count]
+    places: dict[int, int] = {}
+    for _, partition, offset in chosen:
+        places[partition] = min(places.get(partition, offset), offset)
+    return {partition: offset - 1 for partition, offset in places.items()}
 
 
 def _floor(partition: int) -> int:

@@ -133,11 +133,14 @@ class Process:
     ) -> None:
         """Close the socket that a newer one of the same client replaced, wherever it is.
 
-        connects: the newer socket's number. here: the older socket, where it is known to be on
+        connects: the newer socket's number. here: an older socket, where it is known to be on
         this server.
         """
-        if not self._endings.take_over(here or self.by_handle.get(handle), connects):
-            await self.hub.bus.send_control(take_over_message(handle, connects))
+        older = here or self.by_handle.get(handle)
+        closed = self._endings.take_over(older, connects)
+        if closed and older is not None and older.connects == connects - 1:
+            return  # the newest before; otherwise that one is elsewhere
+        await self.hub.bus.send_control(take_over_message(handle, connects))
 
     # --- Relay --------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The parts of the recovery machine: a world without chance, a model of the log, a client."""
