@@ -5,6 +5,7 @@ second for what no hint announced.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -42,7 +43,7 @@ LINGER = 30.0
 logger = structlog.get_logger(__name__)
 
 
-class Follower:
+class Follower(ABC):
     """The place of a process in the log; what is done with what comes is its hub's."""
 
     bus: Bus
@@ -286,16 +287,16 @@ class Follower:
 
     # --- What the hub does about it -------------------------------------------------------------
 
+    @abstractmethod
     def _deliver(
         self, partition: int, records: Sequence[Record], *, after: int, through: int
     ) -> None:
         """Take all that the log has in a partition after one offset through another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _tell_purged(self, purged: Sequence[tuple[str, int]]) -> None:
         """Take (topic, floor) where something was purged before it could be delivered."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _began_anew(self) -> None:
         """Take note that the log has begun a new life, at its present heads."""
-        raise NotImplementedError
