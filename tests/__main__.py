@@ -45,7 +45,12 @@ def main() -> int:
         results["SQLite"] = run_pytest(quick, {}, require="sqlite")
     else:
         if postgres_answers():
-            env = {"DATABASE_URL": f"{POSTGRES.rsplit('/', 1)[0]}/bellwether", "REDIS_URL": REDIS}
+            env = {
+                "DATABASE_URL": f"{POSTGRES.rsplit('/', 1)[0]}/bellwether",
+                "REDIS_URL": REDIS,
+                # asgiref's threads keep the connections of views that ran in asynchronous tests.
+                "DATABASE_POOL_SIZE": "32",
+            }
             required = "postgres redis sqlite browser" if IN_CI else ""
             results["PostgreSQL, Redis, SQLite, Chromium"] = run_pytest(
                 marks, env, require=required

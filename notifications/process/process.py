@@ -136,10 +136,8 @@ class Process:
         connects: the newer socket's number. here: an older socket, where it is known to be on
         this server.
         """
-        older = here or self.by_handle.get(handle)
-        closed = self._endings.take_over(older, connects)
-        if closed and older is not None and older.connects == connects - 1:
-            return  # the newest before; otherwise that one is elsewhere
+        self._endings.take_over(here or self.by_handle.get(handle), connects)
+        # In any case: a takeover before this one may not have been heard of elsewhere.
         await self.hub.bus.send_control(take_over_message(handle, connects))
 
     # --- Relay --------------------------------------------------------------------------------
