@@ -5,7 +5,9 @@ floor before it deletes, so every reading of rows is followed by one of the floo
 """
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection
 from django.db.models import F, Q, QuerySet
@@ -133,7 +135,7 @@ def read_newest(
     of several partitions those published last.
     """
     unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=to_datetime(now_ms()))
-    candidates: list[tuple[int, int, int]] = []
+    candidates: list[tuple[tuple[datetime, UUID], int, int]] = []
     for partition in partitions:
         topics = find_topics(partition, [pattern])
         # Of few topics by their own index, else backwards through the partition.
@@ -145,13 +147,13 @@ def read_newest(
         rows = (
             Message.objects.filter(unexpired, within, offset__lte=through[partition])
             .order_by("-offset")
-            .values_list("published_at", "offset")[:count]
+            .values_list("published_at", "pk", "offset")[:count]
         )
-        latest = None
-        for published_at, offset in rows:
+        age: tuple[datetime, UUID] | None = None
+        for published_at, pk, offset in rows:
             # Clocks of hosts differ, and what is taken of a partition has to be its end.
-            latest = to_ms(published_at) if latest is None else min(latest, to_ms(published_at))
-            candidates.append((latest, partition, offset))
+            age = (published_at, pk) if age is None else min(age, (published_at, pk))
+            candidates.append((age, partition, offset))
     chosen = sorted(candidates, reverse=True)[:count]
     places: dict[int, int] = {}
     for _, partition, offset in chosen:
