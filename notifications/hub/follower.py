@@ -160,8 +160,8 @@ class Follower(ABC):
             raise
         # Another look may have been quicker and found more: connections were told of that head.
         self.learn(state)
-        if self._places.get(partition) is not place:
-            return  # the log began a new life meanwhile; whoever wants this partition asks again
+        # Another place, where that showed that the log has begun a new life.
+        place = self._places.setdefault(partition, place)
         due = place.begin(self._heads[partition])
         self._snapshot = None
         self._moved(partition, due, after=place.offset - len(due))
