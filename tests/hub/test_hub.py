@@ -401,3 +401,28 @@ async def test_a_new_epoch_begins_at_the_heads_that_are_there(hub: Hub, net: Net
     await publish(hub, "a.b")
     await peer.until(3)
     assert peer.received[-1]["seq"] == 1
+
+
+async def test_a_partition_that_is_being_opened_while_the_epoch_changes_is_opened(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined, go_on = asyncio.Event(), asyncio.Event()
+    follow = hub.bus.follow
+
+    async def slow_follow(partition: int) -> None:
+        await follow(partition)
+        joined.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(hub.bus, "follow", slow_follow)
+    peer = Peer()
+    subscribing = asyncio.create_task(subscribe(hub, peer, "a.b"))
+    async with asyncio.timeout(WAIT):
+        await joined.wait()
+        await in_database(Log.objects.update, epoch="xnew")
+        while hub.identity.epoch != "xnew":
+            await asyncio.sleep(0.01)
+        go_on.set()
+        await subscribing
+    await publish(hub, "a.b")
+    assert await peer.until(1) == ["a.b#0"]
