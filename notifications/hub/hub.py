@@ -168,9 +168,9 @@ class Hub(Follower):
         fan_out(self.index, records, now=now_ms())
 
     def _deliver(
-        self, partition: int, records: Sequence[Record], *, after: int, through: int
+        self, partition: int, records: Sequence[Record], *, after: int, through: int, floor: int
     ) -> None:
-        self.pages.note(partition, after, through, records)
+        self.pages.note(partition, after, through, records, floor=floor)
         if records:
             fan_out(self.index, records, now=now_ms())
 
