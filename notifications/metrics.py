@@ -56,6 +56,16 @@ errors_sent = Counter("bellwether_errors_sent", "Error frames sent, by code.", l
 messages_delivered = Counter(
     "bellwether_messages_delivered", "Messages handed to connections' buffers."
 )
+messages_encoded = Counter(
+    "bellwether_messages_encoded",
+    "Messages encoded, once per codec whoever gets them; replays encode their own form.",
+    labelnames=("codec",),
+)
+frames_framed = Counter(
+    "bellwether_frames_framed",
+    "WebSocket frames built, once per encoded frame whoever gets it.",
+    labelnames=("codec",),
+)
 messages_expired = Counter(
     "bellwether_messages_expired", "Messages not delivered because they had expired."
 )

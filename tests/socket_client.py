@@ -6,32 +6,45 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgpack
 import websockets
 from websockets.asyncio.client import ClientConnection
 
 Frame = dict[str, Any]
 WAIT = 10.0
+SUBPROTOCOLS = {"json": "notifications.v1.json", "msgpack": "notifications.v1.msgpack"}
 
 
 class SocketClient:
-    """One socket; frames that nobody asked for yet wait in `inbox`."""
+    """One socket; frames that nobody asked for yet wait in `inbox`.
+
+    is_binary: whether it speaks MessagePack; JSON otherwise.
+    """
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
+        self.is_binary = connection.subprotocol == SUBPROTOCOLS["msgpack"]
         self.inbox: list[Frame] = []
         self._ids = 0
 
     async def send(self, frame: Any) -> None:
-        """Send a frame, a batch, or text as it is."""
-        await self.connection.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
+        """Send a frame, a batch, or text or bytes as they are."""
+        if not isinstance(frame, str | bytes):
+            frame = msgpack.packb(frame) if self.is_binary else json.dumps(frame)
+        await self.connection.send(frame)
+
+    async def _recv(self) -> Frame:
+        data = await self.connection.recv()
+        assert isinstance(data, bytes) is self.is_binary
+        frame: Frame = msgpack.unpackb(data) if isinstance(data, bytes) else json.loads(data)
+        return frame
 
     async def receive(self, timeout: float = WAIT) -> Frame:
         """Receive the next frame."""
         if self.inbox:
             return self.inbox.pop(0)
         async with asyncio.timeout(timeout):
-            frame: Frame = json.loads(await self.connection.recv())
-        return frame
+            return await self._recv()
 
     async def receive_until(self, wanted: Callable[[Frame], bool], timeout: float = WAIT) -> Frame:
         """Receive until a frame is wanted; those before it go back to the inbox."""
@@ -76,24 +89,26 @@ class SocketClient:
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    frames.append(json.loads(await self.connection.recv()))
+                    frames.append(await self._recv())
         except websockets.ConnectionClosed:
             assert self.connection.close_code is not None
             return self.connection.close_code, frames
 
 
 @asynccontextmanager
-async def connect(url: str, **options: Any) -> AsyncIterator[SocketClient]:
+async def connect(url: str, codec: str = "json", **options: Any) -> AsyncIterator[SocketClient]:
     """Open a socket, without authenticating."""
-    options.setdefault("subprotocols", ["notifications.v1.json"])
+    options.setdefault("subprotocols", [SUBPROTOCOLS[codec]])
     async with websockets.connect(url, compression=None, max_size=None, **options) as connection:
         yield SocketClient(connection)
 
 
 @asynccontextmanager
-async def session(url: str, token: str, client_id: str = "test") -> AsyncIterator[SocketClient]:
+async def session(
+    url: str, token: str, client_id: str = "test", codec: str = "json"
+) -> AsyncIterator[SocketClient]:
     """Open a socket and authenticate."""
-    async with connect(url) as client:
+    async with connect(url, codec) as client:
         answer = await client.authenticate(token, client_id)
         assert answer["type"] == "auth_success", answer
         yield client

@@ -103,7 +103,9 @@ class Connection:
             conf().buffer_bytes, wake=self._outbound.wake, overflow=self._overflowed
         )
         self._outbound.buffer = self.buffer
-        self.subscriber = Subscriber(self.buffer, tell_gap=self._tell_gap, lost=self._lose_place)
+        self.subscriber = Subscriber(
+            self.buffer, codec=self.codec, tell_gap=self._tell_gap, lost=self._lose_place
+        )
         self._closing: Close | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._last_words: list[Encoded] = []
@@ -149,7 +151,7 @@ class Connection:
     def send(self, frame: ServerFrame) -> None:
         """Queue a frame for the peer."""
         if self._closing is None:
-            self.buffer.push(Encoded(self.codec.encode(frame)))
+            self.buffer.push(Encoded(self.codec.encode(frame), self.codec))
 
     def send_error(self, error: NotificationError, request_id: RequestId | None) -> None:
         """Queue the answer to a request that is not granted."""
@@ -209,9 +211,9 @@ class Connection:
             await self._outbound.stop()
             async with asyncio.timeout(self._close_timeout):
                 while (frame := self.buffer.pop()) is not None:
-                    await self._send({"type": "websocket.send", "text": frame.text})
+                    await self._send(frame.event)
                 for frame in self._last_words:
-                    await self._send({"type": "websocket.send", "text": frame.text})
+                    await self._send(frame.event)
                 code = self._outbound.close_code(close.code)
                 await self._send(
                     {"type": "websocket.close", "code": int(code), "reason": close.reason}
@@ -235,7 +237,7 @@ class Connection:
         )
         for action in actions:
             if isinstance(action, Send):
-                self._last_words.append(Encoded(self.codec.encode(action.frame)))
+                self._last_words.append(Encoded(self.codec.encode(action.frame), self.codec))
             elif isinstance(action, Close):
                 self._close(action)
 

@@ -104,7 +104,7 @@ class AsgiOutbound:
             await self._woken.wait()
             self._woken.clear()
             while (frame := self.buffer.peek()) is not None:
-                await self._send({"type": "websocket.send", "text": frame.text})
+                await self._send(frame.event)
                 # Only now: a frame whose sending was stopped is still the first to send.
                 if self.buffer.peek() is frame:
                     self.buffer.pop()

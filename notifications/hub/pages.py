@@ -17,12 +17,16 @@ from notifications import metrics
 from notifications.hub.encoded import Encoded, encode_record
 from notifications.log.read import Reading
 from notifications.log.records import Record
+from notifications.protocol.codec import Codec
 
 PAGE = 500
 """Offsets of a page."""
 
 OVERHEAD = 700
-"""Bytes that a message takes in memory besides its payload in up to three forms."""
+"""Bytes that a message takes in memory besides its payload in up to FORMS forms."""
+
+FORMS = 5
+"""As it is in the log; and, where somebody is fed from here, in each codec encoded and framed."""
 
 Read = Callable[[int, int, int], Awaitable[Reading]]
 """Reads (partition, after, through)."""
@@ -31,22 +35,21 @@ Read = Callable[[int, int, int], Awaitable[Reading]]
 class Kept:
     """A message in memory, with its frames once somebody wanted them."""
 
-    __slots__ = ("_live", "_replayed", "record")
+    __slots__ = ("_frames", "record")
 
     def __init__(self, record: Record) -> None:
         self.record = record
-        self._live: Encoded | None = None
-        self._replayed: Encoded | None = None
+        self._frames: dict[tuple[Codec, bool], Encoded] | None = None
 
-    def frame(self, *, replayed: bool) -> Encoded:
-        """Return its frame, made once for all who get it."""
-        if replayed:
-            if self._replayed is None:
-                self._replayed = encode_record(self.record, replayed=True)
-            return self._replayed
-        if self._live is None:
-            self._live = encode_record(self.record)
-        return self._live
+    def frame(self, codec: Codec, *, replayed: bool) -> Encoded:
+        """Return its frame in a codec, made once for all who get it."""
+        if self._frames is None:
+            self._frames = {}
+        frame = self._frames.get((codec, replayed))
+        if frame is None:
+            frame = encode_record(self.record, codec, replayed=replayed)
+            self._frames[codec, replayed] = frame
+        return frame
 
 
 class _Page:
@@ -205,7 +208,7 @@ class Pages:
 
 
 def _size(record: Record) -> int:
-    return OVERHEAD + 3 * (len(record.payload) + len(record.metadata))
+    return OVERHEAD + FORMS * (len(record.payload) + len(record.metadata))
 
 
 def _offset(kept: Kept) -> int:

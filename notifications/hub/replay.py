@@ -114,7 +114,7 @@ class Feeder:
                 continue
             if subscriber.is_closed or not await subscriber.buffer.room(within=ROOM_DEADLINE):
                 break
-            subscriber.give(Kept(record).frame(replayed=True))
+            subscriber.give(Kept(record).frame(subscriber.codec, replayed=True))
             given += 1
         return given
 
@@ -226,7 +226,7 @@ class Feeder:
                 now = now_ms()
             # Asked at the last moment: what was unsubscribed meanwhile is not sent any more.
             if wanted(one.record, partition, now):
-                subscriber.give(one.frame(replayed=replayed))
+                subscriber.give(one.frame(subscriber.codec, replayed=replayed))
                 sent += 1
         splice.fed(partition, end)
         if subscriber.is_closed:

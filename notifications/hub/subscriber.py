@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from notifications.hub.buffer import Buffer
 from notifications.hub.encoded import Encoded
+from notifications.protocol.codec import JSON, Codec
 from notifications.recovery.cursor import Offsets
 from notifications.recovery.splice import Splice
 from notifications.topics.matching import matches
@@ -33,6 +34,7 @@ class Wish:
 class Subscriber:
     """The receiving end of one connection.
 
+    codec: what its frames are written in.
     tell_gap: called with (topic or None, reason) when messages may be missing for it.
     lost: called when it cannot be fed from the log any further; it has to resume.
     """
@@ -40,6 +42,7 @@ class Subscriber:
     __slots__ = (
         "_closed",
         "buffer",
+        "codec",
         "delivered",
         "detached",
         "lost",
@@ -54,10 +57,12 @@ class Subscriber:
         self,
         buffer: Buffer,
         *,
+        codec: Codec = JSON,
         tell_gap: Callable[[str | None, str], None] = lambda topic, reason: None,
         lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.buffer = buffer
+        self.codec = codec
         self.tell_gap = tell_gap
         self.lost = lost
         self.wishes: dict[str, Wish] = {}

@@ -20,7 +20,7 @@ BATCH_FRAMES = 100
 """Frames in an array."""
 
 PAYLOAD_BYTES = 48 * 1024
-"""A payload, counted compact."""
+"""A payload, in the codec that it came in; JSON is counted compact."""
 
 MAX_DEPTH = 16
 """Objects and arrays inside each other; the frame itself is level 1, a batch's array is none."""
@@ -90,12 +90,19 @@ def compact_payload(raw: bytes | memoryview | msgspec.Raw) -> bytes:
         ) from None
     compact = msgspec.json.format(bytes(raw), indent=-1)
     if len(compact) > PAYLOAD_BYTES:
-        raise PayloadTooLarge(
-            f"Send at most {PAYLOAD_BYTES:,} bytes of compact JSON as `payload`;"
-            f" this one has {len(compact):,}.",
-            data={"payloadBytes": PAYLOAD_BYTES},
-        )
+        raise payload_too_large(len(compact), "compact JSON")
     return compact
+
+
+def payload_too_large(size: int, notation: str) -> PayloadTooLarge:
+    """Make the error for a payload over PAYLOAD_BYTES.
+
+    size: its bytes. notation: what they are bytes of.
+    """
+    return PayloadTooLarge(
+        f"Send at most {PAYLOAD_BYTES:,} bytes of {notation} as `payload`; this one has {size:,}.",
+        data={"payloadBytes": PAYLOAD_BYTES},
+    )
 
 
 def check_payload(raw: bytes | memoryview | msgspec.Raw) -> bytes:

@@ -47,9 +47,11 @@ def structural(message: str) -> Refusal:
     return Refusal(error=BadFrame(message), is_structural=True)
 
 
-def undecodable() -> Refusal:
-    """Refuse a message that does not decode."""
-    return structural("Send well-formed JSON in UTF-8.")
+def undecodable(is_text: bool = True) -> Refusal:
+    """Refuse a message that does not decode, as JSON or as MessagePack."""
+    if is_text:
+        return structural("Send well-formed JSON in UTF-8.")
+    return structural("Send well-formed MessagePack, with text in UTF-8 and text as keys.")
 
 
 def too_complex() -> Refusal:
@@ -80,7 +82,7 @@ _UNDESCRIBED = "what the protocol describes"
 def explain(data: bytes, fault: Exception) -> Refusal:
     """Say why a single frame was refused.
 
-    data: the frame's JSON text, whatever it is. fault: what decoding it raised.
+    data: the frame as JSON text, whatever it is. fault: what decoding it raised.
     """
     fields = _look(data)
     if isinstance(fields, Refusal):

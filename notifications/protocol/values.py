@@ -247,7 +247,7 @@ class Limits(Record, frozen=True, kw_only=True):
     """What the server accepts on a connection.
 
     frame_bytes: one WebSocket message.
-    payload_bytes: one payload, compact.
+    payload_bytes: one payload, in the codec of the connection; JSON is counted compact.
     subscriptions, patterns: held at a time.
     frames_per_second, publishes_per_second: sustained rates.
     replay_messages: more than these are not replayed (`TOO_MANY`).

@@ -8,7 +8,7 @@ import websockets
 from websockets.typing import Origin, Subprotocol
 
 from tests.deployment import Deployment, Server
-from tests.socket_client import SocketClient, connect, session
+from tests.socket_client import SUBPROTOCOLS, SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
@@ -22,13 +22,17 @@ SERVERS = {
 }
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(
+    scope="module",
+    params=[(server, codec) for server in SERVERS for codec in SUBPROTOCOLS],
+    ids="-".join,
+)
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Server, str, str]]:
-    """A server with short deadlines, a key that may do all, a key that may do little."""
+) -> Iterator[tuple[Server, str, str, str]]:
+    """A server with short deadlines, a key that may do all, one that may do little, and a codec."""
     directory = tmp_path_factory.mktemp("gateway")
     deployment = Deployment.create("sqlite", directory, templates.get("sqlite"))
     wide = deployment.manage("create_api_key", "wide", *ALL).strip()
@@ -36,33 +40,39 @@ def house(
         "create_api_key", "narrow", "--grant-publish=n.*", "--grant-subscribe=n.*"
     ).strip()
     deployment.manage("policy", "ephemeral.*", "--ephemeral")
-    server = deployment.start(*SERVERS[request.param], NOTIFICATIONS_AUTH_TIMEOUT_SECONDS="1")
-    yield server, wide, narrow
+    kind, codec = request.param
+    server = deployment.start(*SERVERS[kind], NOTIFICATIONS_AUTH_TIMEOUT_SECONDS="1")
+    yield server, wide, narrow, codec
     deployment.close()
     # None of all this may have failed inside the server, whatever the client was told.
     assert "Traceback" not in server.log.read_text()
 
 
 @pytest.fixture
-def server(house: tuple[Server, str, str]) -> Server:
+def server(house: tuple[Server, str, str, str]) -> Server:
     return house[0]
 
 
 @pytest.fixture
-def key(house: tuple[Server, str, str]) -> str:
+def key(house: tuple[Server, str, str, str]) -> str:
     return house[1]
 
 
 @pytest.fixture
-def narrow(house: tuple[Server, str, str]) -> str:
+def narrow(house: tuple[Server, str, str, str]) -> str:
     return house[2]
 
 
 @pytest.fixture
+def codec(house: tuple[Server, str, str, str]) -> str:
+    return house[3]
+
+
+@pytest.fixture
 async def client(
-    server: Server, key: str, request: pytest.FixtureRequest
+    server: Server, key: str, codec: str, request: pytest.FixtureRequest
 ) -> AsyncIterator[SocketClient]:
-    async with session(server.socket_url, key, request.node.name[:128]) as client:
+    async with session(server.socket_url, key, request.node.name[:128], codec) as client:
         yield client
 
 
@@ -137,10 +147,10 @@ async def test_verify_tells_which_subscriptions_are_in_force(client: SocketClien
     ]
 
 
-async def test_subscriptions_outlive_the_socket(server: Server, key: str) -> None:
-    async with session(server.socket_url, key, "outlives") as client:
+async def test_subscriptions_outlive_the_socket(server: Server, key: str, codec: str) -> None:
+    async with session(server.socket_url, key, "outlives", codec) as client:
         held = await client.subscribe("t6.*")
-    async with connect(server.socket_url) as client:
+    async with connect(server.socket_url, codec) as client:
         answer = await client.authenticate(key, "outlives")
         assert [(one["subscriptionId"], one["topic"]) for one in answer["subscriptions"]] == [
             (held["subscriptionId"], "t6.*")
@@ -190,9 +200,11 @@ async def test_replies_to_many_publishes_come_in_order(client: SocketClient) -> 
     assert [reply["seq"] for reply in replies] == list(range(1, 301))
 
 
-async def test_the_newer_connection_of_a_client_takes_over(server: Server, key: str) -> None:
-    async with session(server.socket_url, key, "one tab") as older:
-        async with session(server.socket_url, key, "one tab") as newer:
+async def test_the_newer_connection_of_a_client_takes_over(
+    server: Server, key: str, codec: str
+) -> None:
+    async with session(server.socket_url, key, "one tab", codec) as older:
+        async with session(server.socket_url, key, "one tab", codec) as newer:
             code, frames = await older.closed()
             assert code == 4504
             assert frames[-1]["type"] == "disconnect"
@@ -226,14 +238,23 @@ async def test_metadata_arrives_in_the_one_form_of_instants(client: SocketClient
 
 # --- What is refused ----------------------------------------------------------------------------
 
+NONSENSE = object()
+"""Stands for what does not decode, whatever the codec."""
+
+
+def spoken(client: SocketClient, sent: Any) -> Any:
+    nonsense: str | bytes = b"\xc1" if client.is_binary else "{nonsense"
+    return nonsense if sent is NONSENSE else sent
+
+
 DEEP: Any = 1
 for _ in range(16):
     DEEP = [DEEP]
 
 REFUSED: list[tuple[str, Any, str, bool]] = [
     # name, what is sent, the code, whether the answer carries the id
-    ("not JSON", "{nonsense", "BAD_FRAME", False),
-    ("no object", "7", "BAD_FRAME", False),
+    ("undecodable", NONSENSE, "BAD_FRAME", False),
+    ("no object", 7, "BAD_FRAME", False),
     ("no type", {"id": 1}, "BAD_FRAME", False),
     ("too deep", {"type": "publish", "id": 1, "topic": "a", "payload": DEEP}, "BAD_FRAME", False),
     ("too many keys", {"type": "ping", **{f"k{n}": 1 for n in range(256)}}, "BAD_FRAME", False),
@@ -269,7 +290,7 @@ REFUSED: list[tuple[str, Any, str, bool]] = [
 async def test_bad_input_is_answered_and_the_connection_stays(
     client: SocketClient, name: str, sent: Any, code: str, has_id: bool
 ) -> None:
-    await client.send(sent)
+    await client.send(spoken(client, sent))
     error = await client.receive()
     assert (error["type"], error["code"]) == ("error", code)
     assert ("id" in error) is has_id
@@ -280,8 +301,11 @@ async def test_bad_input_is_answered_and_the_connection_stays(
 
 
 async def test_a_payload_at_the_limit_is_taken(client: SocketClient) -> None:
-    reply = await client.request("publish", topic="limit.a", payload="x" * 49_150)
+    text = "x" * (49_149 if client.is_binary else 49_150)  # with a header of 3 bytes, or quotes
+    reply = await client.request("publish", topic="limit.a", payload=text)
     assert reply["type"] == "published"
+    error = await client.request("publish", topic="limit.a", payload=text + "x")
+    assert error["code"] == "PAYLOAD_TOO_LARGE"
 
 
 async def test_the_same_pattern_twice(client: SocketClient) -> None:
@@ -306,8 +330,8 @@ async def test_the_hundred_and_first_subscription(client: SocketClient) -> None:
     assert error["code"] == "LIMIT_SUBSCRIPTIONS"
 
 
-async def test_what_no_grant_covers(server: Server, narrow: str) -> None:
-    async with session(server.socket_url, narrow, "narrow") as client:
+async def test_what_no_grant_covers(server: Server, narrow: str, codec: str) -> None:
+    async with session(server.socket_url, narrow, "narrow", codec) as client:
         await client.subscribe("n.*")
         for pattern in ("n.**", "**", "*.a", "n", "m.a", "$sys.a"):
             error = await client.request("subscribe", topic=pattern)
@@ -320,6 +344,10 @@ async def test_what_no_grant_covers(server: Server, narrow: str) -> None:
 # --- What closes --------------------------------------------------------------------------------
 
 
+def other_kind(client: SocketClient) -> str | bytes:
+    return "{}" if client.is_binary else b"{}"
+
+
 def auth(key: str, **more: Any) -> dict[str, Any]:
     return {"type": "auth", "token": key, "clientId": "closes", **more}
 
@@ -328,45 +356,49 @@ def auth(key: str, **more: Any) -> dict[str, Any]:
     ("first", "code"),
     [
         ({"type": "ping"}, 4502),
-        ("nonsense", 4502),
+        (NONSENSE, 4502),
         ([{"type": "auth", "token": "x", "clientId": "y"}], 4502),
-        (b"binary", 4502),
+        ("of the other kind", 4502),
         ({"type": "auth", "token": "x" * 9000, "clientId": "y"}, 4502),
     ],
-    ids=["another frame", "not JSON", "an array", "binary", "over 8 KiB"],
+    ids=["another frame", "undecodable", "an array", "other kind", "over 8 KiB"],
 )
-async def test_a_first_frame_that_is_no_auth(server: Server, first: Any, code: int) -> None:
-    async with connect(server.socket_url) as client:
-        await client.send(first)
+async def test_a_first_frame_that_is_no_auth(
+    server: Server, codec: str, first: Any, code: int
+) -> None:
+    async with connect(server.socket_url, codec) as client:
+        await client.send(
+            other_kind(client) if first == "of the other kind" else spoken(client, first)
+        )
         assert await client.closed() == (code, [])
 
 
 @pytest.mark.parametrize("missing", ["token", "clientId"])
-async def test_auth_without_its_fields(server: Server, key: str, missing: str) -> None:
+async def test_auth_without_its_fields(server: Server, key: str, codec: str, missing: str) -> None:
     frame = auth(key, id="a1")
     del frame[missing]
-    async with connect(server.socket_url) as client:
+    async with connect(server.socket_url, codec) as client:
         await client.send(frame)
         code, (error,) = await client.closed()
         assert (code, error["code"], error["id"]) == (4501, "BAD_FRAME", "a1")
 
 
 @pytest.mark.parametrize("token", ["nonsense", "bw_0123456789ab_wrong", "a.b.c"])
-async def test_auth_that_proves_nothing(server: Server, token: str) -> None:
-    async with connect(server.socket_url) as client:
+async def test_auth_that_proves_nothing(server: Server, codec: str, token: str) -> None:
+    async with connect(server.socket_url, codec) as client:
         await client.send(auth(token))
         code, (error,) = await client.closed()
         assert (code, error["code"]) == (4501, "UNAUTHENTICATED")
 
 
-async def test_auth_that_comes_too_late(server: Server) -> None:
-    async with connect(server.socket_url) as client:
+async def test_auth_that_comes_too_late(server: Server, codec: str) -> None:
+    async with connect(server.socket_url, codec) as client:
         assert await client.closed() == (4402, [])
 
 
 async def test_the_tenth_undecodable_message_closes(client: SocketClient) -> None:
     for _ in range(10):
-        await client.send("nonsense")
+        await client.send(spoken(client, NONSENSE))
     code, frames = await client.closed()
     assert code == 4500
     assert [frame["type"] for frame in frames] == ["error"] * 10 + ["disconnect"]
@@ -381,12 +413,12 @@ def close_code(request: pytest.FixtureRequest) -> Any:
 
 
 async def test_a_frame_of_the_other_kind_closes(client: SocketClient, close_code: Any) -> None:
-    await client.send(b"{}")
+    await client.send(other_kind(client))
     assert await client.closed() == (close_code(1003), [])
 
 
 async def test_an_oversized_message_closes(client: SocketClient, close_code: Any) -> None:
-    await client.send("x" * 65_537)
+    await client.send(b"x" * 65_537 if client.is_binary else "x" * 65_537)
     assert await client.closed() == (close_code(1009), [])
 
 
@@ -401,7 +433,7 @@ async def refused(server: Server, path: str = "", **options: Any) -> int:
 
 
 @pytest.fixture
-def status(house: tuple[Server, str, str], request: pytest.FixtureRequest) -> Any:
+def status(house: tuple[Server, str, str, str], request: pytest.FixtureRequest) -> Any:
     """What a refusal looks like: Daphne has no other answer to an upgrade than 403."""
     is_daphne = "daphne" in request.node.callspec.id
     return lambda wanted: 403 if is_daphne else wanted
@@ -429,12 +461,13 @@ async def test_the_own_origin(server: Server) -> None:
         assert connection.subprotocol is None
 
 
-async def test_the_first_known_subprotocol_is_echoed(server: Server) -> None:
+@pytest.mark.parametrize("first", ["json", "msgpack"])
+async def test_the_first_known_subprotocol_is_echoed(server: Server, first: str) -> None:
+    known = sorted(SUBPROTOCOLS.values(), reverse=first == "msgpack")
     async with websockets.connect(
-        server.socket_url,
-        subprotocols=[Subprotocol("other"), Subprotocol("notifications.v1.json")],
+        server.socket_url, subprotocols=[Subprotocol(name) for name in ("other", *known)]
     ) as connection:
-        assert connection.subprotocol == "notifications.v1.json"
+        assert connection.subprotocol == SUBPROTOCOLS[first]
 
 
 def test_no_upgrade(server: Server) -> None:

@@ -8,6 +8,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from notifications.hub.encoded import Encoded
+from notifications.protocol.codec import MSGPACK
 from tests.deployment import Deployment, Server
 from tests.socket_client import connect, session
 
@@ -18,6 +19,7 @@ BIG = "x" * 40_000
 def test_a_frame_on_the_wire_is_what_the_library_writes(size: int) -> None:
     data = b"a" * size
     assert Encoded(data).framed == Frame(Opcode.TEXT, data).serialize(mask=False)
+    assert Encoded(data, MSGPACK).framed == Frame(Opcode.BINARY, data).serialize(mask=False)
 
 
 def make_key(deployment: Deployment) -> str:

@@ -30,7 +30,7 @@ class Watched:
     def drain(self) -> list[str]:
         taken: list[Any] = []
         while (frame := self.buffer.pop()) is not None:
-            taken.append(frame.text.strip())
+            taken.append(frame.data.decode().strip())
         return taken
 
 
@@ -78,7 +78,7 @@ def test_what_expired_while_it_waited_is_let_go(way: str, monkeypatch: pytest.Mo
     elif way == "peek":
         first = watched.buffer.peek()
         assert first is not None
-        assert first.text == "b"
+        assert first.data == b"b"
     else:
         assert watched.drain() == ["b", "c"]
     assert watched.buffer.size == (2 if way == "peek" else 0)

@@ -2,14 +2,17 @@
 
 import asyncio
 import gc
+import json
 from typing import Any
 
+import msgpack
 import pytest
 
 from notifications.errors import Unavailable
-from notifications.hub.pages import OVERHEAD, PAGE, Kept, Pages
+from notifications.hub.pages import FORMS, OVERHEAD, PAGE, Kept, Pages
 from notifications.log.read import Reading
 from notifications.log.records import Record
+from notifications.protocol.codec import JSON, MSGPACK, SUBPROTOCOLS
 from tests.records import record
 
 
@@ -90,13 +93,18 @@ async def test_who_wants_the_same_at_the_same_time_shares_one_read() -> None:
 
 
 async def test_a_frame_is_made_once_for_all() -> None:
-    pages = Pages(10**9, Log(3).read)
+    pages = Pages(10**9, Log(3, text="[1]").read)
     first, _ = await pages.load(0, 0, 3, head=3)
     second, _ = await pages.load(0, 1, 3, head=3)
-    assert first[1].frame(replayed=True) is second[0].frame(replayed=True)
-    assert first[1].frame(replayed=False) is second[0].frame(replayed=False)
-    assert b'"replayed":true' in first[1].frame(replayed=True).data
-    assert b"replayed" not in first[1].frame(replayed=False).data
+    one, same = first[1], second[0]
+    for codec in SUBPROTOCOLS.values():
+        assert one.frame(codec, replayed=True) is same.frame(codec, replayed=True)
+        assert one.frame(codec, replayed=False) is same.frame(codec, replayed=False)
+        assert b"replayed" in one.frame(codec, replayed=True).data
+        assert b"replayed" not in one.frame(codec, replayed=False).data
+    assert msgpack.unpackb(one.frame(MSGPACK, replayed=True).data) == json.loads(
+        one.frame(JSON, replayed=True).data
+    )
 
 
 async def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
@@ -217,7 +225,7 @@ async def test_missing_counts_what_would_have_to_be_read() -> None:
 
 async def test_the_bound_is_in_bytes_and_the_least_used_page_goes() -> None:
     log = Log(10 * PAGE, text="x" * 100)
-    page_bytes = PAGE * (OVERHEAD + 300)
+    page_bytes = PAGE * (OVERHEAD + FORMS * 100)
     pages = Pages(3 * page_bytes, log.read)
     for number in range(3):
         await pages.load(0, number * PAGE, number * PAGE + 1, head=10 * PAGE)
@@ -233,7 +241,7 @@ async def test_the_bound_is_in_bytes_and_the_least_used_page_goes() -> None:
 
 async def test_live_messages_that_come_one_by_one_are_bounded_too() -> None:
     log = Log(4 * PAGE)
-    pages = Pages(2 * PAGE * (OVERHEAD + 30), log.read)
+    pages = Pages(2 * PAGE * (OVERHEAD + FORMS * 10), log.read)
     for one in (record(offset) for offset in range(1, 4 * PAGE + 1)):
         pages.note(0, one.offset - 1, one.offset, [one])
     assert pages.missing(0, 0, 4 * PAGE) == 2 * PAGE

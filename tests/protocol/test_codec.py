@@ -138,13 +138,18 @@ def test_encode_message_writes_what_its_record_would(more: dict[str, Any], text:
         (["notifications.v1.json"], "notifications.v1.json"),
         (["chat", "notifications.v1.json"], "notifications.v1.json"),
         (["notifications.v1.json", "chat"], "notifications.v1.json"),
+        (["notifications.v1.msgpack"], "notifications.v1.msgpack"),
+        (["notifications.v1.msgpack", "notifications.v1.json"], "notifications.v1.msgpack"),
+        (["notifications.v1.json", "notifications.v1.msgpack"], "notifications.v1.json"),
     ],
 )
 def test_the_first_known_subprotocol_is_chosen(offered: list[str], chosen: str | None) -> None:
     assert choose_subprotocol(offered) == chosen
 
 
-@pytest.mark.parametrize("offered", [["chat"], [""], ["NOTIFICATIONS.V1.JSON"]])
+@pytest.mark.parametrize(
+    "offered", [["chat"], [""], ["NOTIFICATIONS.V1.JSON"], ["notifications.v2.msgpack"]]
+)
 def test_unknown_subprotocols_are_refused(offered: list[str]) -> None:
     with pytest.raises(BadFrame, match=r"notifications\.v1\.json") as caught:
         choose_subprotocol(offered)

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from notifications.protocol.codec import _FORGIVEN, JsonCodec
+from notifications.protocol.codec import JsonCodec
+from notifications.protocol.decoding import FORGIVEN
 from notifications.protocol.frames import Resume
 from notifications.protocol.refusals import (
     _EXPECTED,
@@ -78,7 +79,7 @@ def test_every_field_of_a_client_has_an_expectation(kind: str, frame: type[msgsp
 
 def test_whatever_is_wrong_with_a_resume_is_forgiven() -> None:
     fields = msgspec.structs.fields(Resume)
-    assert {("auth", f"resume.{field.encode_name}") for field in fields} <= set(_FORGIVEN)
+    assert {("auth", f"resume.{field.encode_name}") for field in fields} <= set(FORGIVEN)
 
 
 def test_unknown_types_are_told_the_served_ones() -> None:
