@@ -37,7 +37,7 @@ class Peer:
     def __init__(self) -> None:
         self.news = asyncio.Event()
         self.overflowed = False
-        self.buffer = Buffer(100_000, wake=self.news.set, overflow=self._overflow)
+        self.buffer = Buffer(100_000, wake=lambda within: self.news.set(), overflow=self._overflow)
         self.subscriber = Subscriber(self.buffer)
         self.received: list[dict[str, Any]] = []
 

@@ -41,7 +41,7 @@ class Peer:
 
     def __init__(self, *patterns: str, bound: int = 10**8) -> None:
         self.overflowed = False
-        self.buffer = Buffer(bound, wake=lambda: None, overflow=self._overflow)
+        self.buffer = Buffer(bound, wake=lambda within: None, overflow=self._overflow)
         self.subscriber = Subscriber(self.buffer)
         self.received: list[dict[str, Any]] = []
         for pattern in patterns:
