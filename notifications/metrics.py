@@ -43,6 +43,9 @@ gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")
 
 connections = Gauge("bellwether_connections", "Open connections, authenticated or not.")
+connections_unauthenticated = Gauge(
+    "bellwether_connections_unauthenticated", "Open connections that have not authenticated yet."
+)
 connections_accepted = Counter("bellwether_connections_accepted", "Connections accepted.")
 connections_refused = Counter(
     "bellwether_connections_refused", "Upgrades refused.", labelnames=("status",)

@@ -64,6 +64,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
     # The session is this connection's from here on: a newer one can take it over, and whatever
     # fails from now on is written into its row.
     older = process.by_handle.get(opened.handle)
+    replaces = older is not None or opened.replaced in process.by_handle
     connection.opened(principal, frame.client_id, opened.handle, opened.connects)
     if opened.replaced is not None or older is not None:
         # Also when the session's newest socket is gone: one before it may be open here still, if
@@ -71,6 +72,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         replaced = opened.replaced or opened.handle
         await process.take_over(replaced, connects=opened.connects, here=older)
     try:
+        connection.count_for_user(replaces=replaces)
         allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
         if withdrawn:
             await in_database(drop_subscriptions, withdrawn)

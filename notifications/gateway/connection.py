@@ -95,6 +95,7 @@ class Connection:
         self.connects = 0
         self.acked: Offsets = ()
         """How far the client has come, as it said last: with its `ack`, or when it resumed."""
+        self._address: str | None = admitted.address
         self.replays = Replays(self)
         self._send = send
         self._loop = asyncio.get_running_loop()
@@ -121,6 +122,7 @@ class Connection:
         self._close_timeout = CLOSE_TIMEOUT
         self._told_expiry = False
         self._ended = False
+        self._is_counted = False
         self._auth_deadline = self._loop.call_later(conf().auth_timeout, self._auth_too_late)
         self._state = State.CONNECTING
         self._reason = ""
@@ -296,7 +298,22 @@ class Connection:
         self._auth_deadline.cancel()
         self.principal, self.client_id = principal, client_id
         self.handle, self.connects = handle, connects
+        self._no_stranger()
         self.process.by_handle[handle] = self
+
+    def count_for_user(self, *, replaces: bool) -> None:
+        """Count this connection for its user; raises TooManyConnections.
+
+        replaces: whether it takes the place of another that is still counted.
+        """
+        assert self.principal is not None
+        self.process.gate.add_user(self.principal.id, replaces=replaces)
+        self._is_counted = True
+
+    def _no_stranger(self) -> None:
+        if self._address is not None:
+            self.process.gate.known(self._address)
+            self._address = None
 
     def gather(self, auth: Auth) -> None:
         """Gather messages as the client asks, in arrays if it takes them."""
@@ -342,6 +359,9 @@ class Connection:
         """The peer's side is closed: end everything that belongs to this connection."""
         self.conversation.peer_closed()
         self._auth_deadline.cancel()
+        self._no_stranger()
+        if self._is_counted and self.principal is not None:
+            self.process.gate.remove_user(self.principal.id)
         if self._closing is None:
             metrics.connections_closed.labels(str(code)).inc()
             self._left(code)

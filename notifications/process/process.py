@@ -23,6 +23,7 @@ from notifications.log.creation import read_identity
 from notifications.log.identity import log_identity
 from notifications.log.records import Record
 from notifications.process.endings import ENDED_INTERVAL, Endings, take_over_message
+from notifications.process.gate import Gate
 from notifications.process.live import LiveConnection
 from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
 from notifications.services.acknowledgements import Acknowledgements
@@ -63,6 +64,7 @@ class Process:
         self.hub: Hub
         self._loop = asyncio.get_running_loop()
         self.flusher = Flusher(self._loop)
+        self.gate = Gate(now=self._loop.time())
         self._changes = SessionChanges()
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
