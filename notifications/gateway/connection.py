@@ -104,7 +104,13 @@ class Connection:
         self._outbound: Outbound = (
             DirectOutbound(self._transport, process.flusher)
             if self._transport is not None
-            else AsgiOutbound(send, process.flusher, self._loop)
+            # Daphne sends few close codes. It is known by what else it does not offer.
+            else AsgiOutbound(
+                send,
+                process.flusher,
+                self._loop,
+                any_code="websocket.http.response" in scope.get("extensions", {}),
+            )
         )
         self.buffer = Buffer(
             conf().buffer_bytes,
