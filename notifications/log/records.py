@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from notifications.errors import NotificationError
+
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """A validated message on its way into the log.
@@ -80,7 +82,16 @@ class CarriedBefore(msgspec.Struct, frozen=True):
     outbox_id: int
 
 
-Outcome = Appended | Conflicting | CarriedBefore
+class Unwritten(msgspec.Struct, frozen=True):
+    """The outcome of a publication of a batch that was not appended, though others of it were.
+
+    error: what its publisher is told.
+    """
+
+    error: NotificationError
+
+
+Outcome = Appended | Conflicting | CarriedBefore | Unwritten
 
 
 def is_urgent(metadata: bytes) -> bool:

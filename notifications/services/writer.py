@@ -47,6 +47,8 @@ def close_writer(timeout: float = EXIT_TIMEOUT) -> None:
 @lru_cache(maxsize=1)
 def _writer_of(pid: int) -> GroupCommit:
     commit = GroupCommit(_own_loop_relay_of(pid))
+    metrics.append_queue.set_function(lambda: commit.queue.waiting)
+    metrics.append_queue_bytes.set_function(lambda: commit.queue.waiting_bytes)
     atexit.register(close_writer)
     return commit
 
