@@ -1,13 +1,16 @@
 """Who sent a request, remembered for a moment: most requests come again with the same credentials.
 
-Bound: `KEPT` principals, the oldest go first. What is remembered is believed for `KEPT_SECONDS`,
-and forgotten at once when access changes in this process; so a revocation takes effect everywhere
-within that time. Credentials are kept as digests.
+Bound: `KEPT` principals, the oldest go first. What is remembered is believed for `KEPT_SECONDS`
+from the moment when it was asked for, and forgotten at once when access changes in this process;
+so a revocation takes effect everywhere within that time. What proves nothing is not remembered.
+Credentials are kept as digests.
 """
 
 import asyncio
 import hashlib
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from accounts.authentication import principal_of_access_token, principal_of_api_key
@@ -25,13 +28,33 @@ KEPT = 10_000
 
 
 class Credentials:
-    """The credentials that this event loop has seen lately."""
+    """The credentials that this event loop has seen lately.
 
-    def __init__(self) -> None:
+    now: seconds of a clock that never goes back. wall: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._now = now
+        self._wall = wall
         self._known: OrderedDict[bytes, tuple[float, asyncio.Task[Principal]]] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         access_changed.connect(self._forget)
         family_revoked.connect(self._forget)
+
+    def known(self, digest: bytes) -> Principal | None:
+        """Return whom credentials prove, by their digest, as far as that is remembered."""
+        kept = self._known.get(digest)
+        if kept is None or kept[0] < self._now() or not kept[1].done() or _failed(kept[1]):
+            return None
+        principal = kept[1].result()
+        if principal.expires_at is not None and principal.expires_at <= self._wall():
+            return None
+        return principal
 
     async def principal_of(self, text: str, *, is_key: bool) -> Principal:
         """Return whom an API key, or an access token, proves.
@@ -39,23 +62,35 @@ class Credentials:
         Requests that come together share one look into the database. Raises Unauthenticated,
         TokenExpired, Unavailable.
         """
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        digest = hashlib.sha256(b"%d%s" % (is_key, text.encode())).digest()
-        self._loop = loop
+        digest = digest_of(text, is_key=is_key)
+        if (principal := self.known(digest)) is not None:
+            return principal
+        self._loop = asyncio.get_running_loop()
+        now = self._now()
         kept = self._known.get(digest)
-        if kept is None or kept[0] < now or _failed(kept[1]):
+        if kept is None or kept[0] < now or kept[1].done():
             self._known.pop(digest, None)
-            kept = (now + KEPT_SECONDS, loop.create_task(_look_up(text, is_key=is_key)))
-            self._known[digest] = kept
+            task = self._loop.create_task(_look_up(text, is_key=is_key))
+            kept = self._known[digest] = (now + KEPT_SECONDS, task)
+            task.add_done_callback(lambda done: self._forget_failed(digest, done))
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
         return await asyncio.shield(kept[1])
+
+    def _forget_failed(self, digest: bytes, task: asyncio.Task[Principal]) -> None:
+        kept = self._known.get(digest)
+        if _failed(task) and kept is not None and kept[1] is task:
+            del self._known[digest]
 
     def _forget(self, **_: Any) -> None:
         # Called in the thread that committed the change.
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._known.clear)
+
+
+def digest_of(text: str, *, is_key: bool) -> bytes:
+    """Return what stands for credentials wherever they are kept."""
+    return hashlib.sha256(b"%d%s" % (is_key, text.encode())).digest()
 
 
 def _failed(task: asyncio.Task[Principal]) -> bool:

@@ -128,6 +128,15 @@ class AppendQueue:
         """Bytes that wait."""
         return self._bytes.used
 
+    def require_room(self, holder: str) -> None:
+        """Refuse early what would be refused later; raises Overloaded, RateLimited.
+
+        A look without the lock: what it lets through, `put` decides.
+        """
+        room = self._count.room(holder, 1)
+        if room is not Room.FREE:
+            raise _refusal(room, 1)
+
     def put(self, ticket: Ticket) -> bool:
         """Have a ticket wait; tell whether there is nobody to take it, so that one must `open`.
 
