@@ -33,6 +33,7 @@ messages_ephemeral = Counter(
     "bellwether_messages_ephemeral", "Messages of ephemeral topics, relayed and not kept."
 )
 
+hints_waiting = Gauge("bellwether_hints_waiting", "Hints that wait for the bus.")
 hints_sent = Counter("bellwether_hints_sent", "Hints given to the bus.")
 hints_dropped = Counter(
     "bellwether_hints_dropped", "Hints not given to the bus: queue full, bus away or too slow."

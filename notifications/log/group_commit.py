@@ -20,7 +20,7 @@ import structlog
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
 from notifications import metrics
-from notifications.errors import InternalError, NotificationError, Unavailable
+from notifications.errors import InternalError, NotificationError, Overloaded, Unavailable
 from notifications.log.append import append
 from notifications.log.append_queue import AppendQueue, Ticket, deliver
 from notifications.log.records import Outcome, Publication, Record, Unwritten
@@ -41,10 +41,13 @@ class GroupCommit:
 
     relay: called in the writer thread with the new records after each commit; must not raise and
     must return soon, because the next group waits for it.
+    relay_is_behind: asked, in any thread, before something is taken that is only relayed: nothing
+    would bring that to its readers later.
     """
 
     def __init__(self, relay: Relay, *, queue: AppendQueue | None = None) -> None:
         self.relay = relay
+        self.relay_is_behind: Callable[[], bool] = lambda: False
         self.queue = queue or AppendQueue()
         self._thread: threading.Thread | None = None
 
@@ -100,6 +103,13 @@ class GroupCommit:
             self._thread.join(timeout)
 
     def _hand_in(self, ticket: Ticket) -> Ticket:
+        if self.relay_is_behind() and any(one.ephemeral for one in ticket.publications):
+            metrics.append_refused.labels("bus").inc(ticket.size)
+            raise Overloaded(
+                "The servers are not told of messages in time, and those of this topic are not "
+                "kept; nothing was published. Retry.",
+                retry_after=1000,
+            )
         if self.queue.put(ticket):
             self._start_writer()
         return ticket

@@ -363,3 +363,17 @@ def test_an_event_loop_that_ends_leaves_the_writer_to_others(
     asyncio.run(hand_in_and_go())
     commit.append([publication("next")])
     assert appender.groups[-1][-1] == "next"
+
+
+def test_what_is_only_relayed_is_refused_while_the_relay_is_behind(
+    commit: GroupCommit, relayed: list[Record]
+) -> None:
+    commit.relay_is_behind = lambda: True
+    with pytest.raises(Overloaded) as refused:
+        commit.append([publication("a"), publication("e.a", ephemeral=True)])
+    assert refused.value.retry_after
+    assert isinstance(commit.append([publication("a")])[0], Appended), "the log brings that"
+    commit.relay_is_behind = lambda: False
+    commit.append([publication("e.a", ephemeral=True)])
+    assert commit.flush(WAIT)
+    assert [record.topic for record in relayed] == ["a", "e.a"]
