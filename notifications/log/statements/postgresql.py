@@ -1,17 +1,23 @@
 """Appending on PostgreSQL: a statement for each table whatever the number of rows, pipelined.
 
-Rows go in as arrays, one for each column, that the server makes rows of. For 30 rows that is as
-fast as COPY, for 1,000 it takes a third longer; but COPY cannot be pipelined, and small groups,
-whose cost is their round trips, are the common case.
+Rows go in as arrays, one for each column, that the server makes rows of: the same few statements
+whatever the number of rows, so they are prepared, which halves the cost of a lone message. COPY
+would be faster from some hundred rows on, but cannot be pipelined, and small groups, whose cost is
+their round trips, are the common case.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, Final
 
+import psycopg
 from django.db import DataError, connection
 
 from notifications.log.records import to_datetime, to_ms
 from notifications.log.statements.rows import KeyRow, KnownKey, MessageRow, TopicRow
+
+_NEVER: Final = 1_000_000_000
+"""Uses of a statement after which it would be prepared unasked."""
 
 _LOCK_HEADS = """
 SELECT id, head FROM notifications_partition WHERE id = ANY(%s::smallint[]) ORDER BY id FOR UPDATE
@@ -77,41 +83,37 @@ class PostgresStatements:
     def together(self) -> Iterator[None]:
         """Send statements without waiting for the answers of those before."""
         connection.ensure_connection()
+        # Django's connections prepare nothing; these prepare what asks for it, and nothing else.
+        connection.connection.prepare_threshold = _NEVER
         with connection.wrap_database_errors, connection.connection.pipeline():
             yield
 
     def lock_heads(self, partitions: Sequence[int]) -> Callable[[], dict[int, int]]:
         """Lock the partitions' rows in their order."""
-        cursor = connection.cursor()
-        cursor.execute(_LOCK_HEADS, [_plain(partitions)])
+        cursor = _sent(_LOCK_HEADS, _plain(partitions))
         return lambda: dict(cursor.fetchall())
 
     def take_pending(self, ids: Iterable[int]) -> set[int]:
         """Delete the outbox rows in the order of their ids."""
-        with connection.cursor() as cursor:
-            cursor.execute(_TAKE_PENDING, [_plain(ids)])
-            return {pk for (pk,) in cursor.fetchall()}
+        return {pk for (pk,) in _sent(_TAKE_PENDING, _plain(ids)).fetchall()}
 
     def known_keys(self, identities: Sequence[tuple[str, str]]) -> dict[tuple[str, str], KnownKey]:
         """Look the pairs up."""
         publishers, keys = zip(*identities, strict=True)
-        with connection.cursor() as cursor:
-            cursor.execute(_KNOWN_KEYS, [_texts(publishers), _texts(keys)])
-            return {
-                (row[0], row[1]): KnownKey(
-                    bytes(row[2]), str(row[3]), row[4], row[5], row[6], row[7], to_ms(row[8])
-                )
-                for row in cursor.fetchall()
-            }
+        return {
+            (row[0], row[1]): KnownKey(
+                bytes(row[2]), str(row[3]), row[4], row[5], row[6], row[7], to_ms(row[8])
+            )
+            for row in _sent(_KNOWN_KEYS, _texts(publishers), _texts(keys)).fetchall()
+        }
 
     def advance_topics(
         self, rows: Sequence[TopicRow], *, now: int
     ) -> Callable[[], dict[str, tuple[int, int]]]:
         """Upsert the topics in their order."""
         names, partitions, messages = zip(*rows, strict=True)
-        cursor = connection.cursor()
-        cursor.execute(
-            _ADVANCE_TOPICS, [_texts(names), _plain(partitions), _plain(messages), _instant(now)]
+        cursor = _sent(
+            _ADVANCE_TOPICS, _texts(names), _plain(partitions), _plain(messages), _instant(now)
         )
         return lambda: {name: (pk, seq) for name, pk, seq in cursor.fetchall()}
 
@@ -120,49 +122,53 @@ class PostgresStatements:
         ids, partitions, offsets, topics, seqs, payloads, metadata, publishers, expiries = zip(
             *rows, strict=True
         )
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _INSERT_MESSAGES,
-                [
-                    _instant(published_at),
-                    f"{{{','.join(ids)}}}",
-                    _plain(partitions),
-                    _plain(offsets),
-                    _plain(topics),
-                    _plain(seqs),
-                    _texts(payloads),
-                    _texts(metadata),
-                    _texts(publishers),
-                    _instants(expiries),
-                ],
-            )
+        _sent(
+            _INSERT_MESSAGES,
+            _instant(published_at),
+            f"{{{','.join(ids)}}}",
+            _plain(partitions),
+            _plain(offsets),
+            _plain(topics),
+            _plain(seqs),
+            _texts(payloads),
+            _texts(metadata),
+            _texts(publishers),
+            _instants(expiries),
+        )
 
     def insert_keys(self, rows: Sequence[KeyRow], *, published_at: int) -> None:
         """Insert them with one statement, in their order."""
         publishers, keys, digests, ids, topics, seqs, partitions, offsets, expiries = zip(
             *rows, strict=True
         )
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _INSERT_KEYS,
-                [
-                    _instant(published_at),
-                    _texts(publishers),
-                    _texts(keys),
-                    _texts([f"\\x{digest.hex()}" for digest in digests]),
-                    f"{{{','.join(ids)}}}",
-                    _texts(topics),
-                    _plain(seqs),
-                    _plain(partitions),
-                    _plain(offsets),
-                    _instants(expiries),
-                ],
-            )
+        _sent(
+            _INSERT_KEYS,
+            _instant(published_at),
+            _texts(publishers),
+            _texts(keys),
+            _texts([f"\\x{digest.hex()}" for digest in digests]),
+            f"{{{','.join(ids)}}}",
+            _texts(topics),
+            _plain(seqs),
+            _plain(partitions),
+            _plain(offsets),
+            _instants(expiries),
+        )
 
     def move_heads(self, heads: Mapping[int, int]) -> None:
         """Update the locked rows."""
-        with connection.cursor() as cursor:
-            cursor.execute(_MOVE_HEADS, [_plain(heads), _plain(heads.values())])
+        _sent(_MOVE_HEADS, _plain(heads), _plain(heads.values()))
+
+
+def _sent(statement: str, *values: str) -> Any:
+    """Send a statement; return the cursor that has its answer."""
+    if connection.queries_logged or connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        # Django's cursor is the one that logs. And where a pooler gives each transaction another
+        # connection, which that setting says, nothing may be prepared.
+        cursor = connection.cursor()
+        cursor.execute(statement, values)
+        return cursor
+    return psycopg.Cursor(connection.connection).execute(statement, values, prepare=True)
 
 
 # Array literals as section 8.15.2 of PostgreSQL's manual has them. psycopg makes them too, at ten
