@@ -12,6 +12,7 @@ from django.db import DatabaseError, OperationalError, connection
 
 from notifications.errors import InternalError, NotificationError, Overloaded, Unavailable
 from notifications.log import group_commit
+from notifications.log.append import append
 from notifications.log.append_queue import AppendQueue
 from notifications.log.group_commit import GroupCommit
 from notifications.log.records import Appended, Outcome, Publication, Record, Unwritten
@@ -158,6 +159,29 @@ def test_a_dead_connection_is_tried_once_more_before_the_commit(
     appender.gate.set()
     assert isinstance(commit.append([publication("a")])[0], Appended)
     assert len(appender.groups) == 2
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="no connection to lose")
+def test_a_connection_that_the_server_ended_is_replaced(
+    commit: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int] = []
+    honest = append
+
+    def noting(publications: Any, **options: Any) -> Any:
+        appended = honest(publications, **options)
+        pids.append(connection.connection.info.backend_pid)
+        return appended
+
+    monkeypatch.setattr(group_commit, "append", noting)
+    commit.append([publication("a.b", 1)])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pids[0]])
+        assert cursor.fetchone() == (True,)
+    (outcome,) = commit.append([publication("a.b", 2)])
+    assert isinstance(outcome, Appended)
+    assert outcome.seq == 2
+    assert len(set(pids)) == 2
 
 
 def test_an_error_at_the_commit_is_not_tried_again(commit: GroupCommit, appender: Appender) -> None:
