@@ -13,6 +13,7 @@ from bench.load.stamps import notification
 from bench.machine.clock import stamp
 
 NDJSON: Final = "application/x-ndjson"
+_AT_ONCE: Final = 50
 # What ours answers for each message that it took; the baseline answers with the ids.
 _TAKEN: Final = re.compile(rb'"status":20[01]\b')
 _IDS: Final = re.compile(rb'\A\{"ids":\[([0-9,]+)\]')
@@ -101,6 +102,20 @@ class _Flood:
         self.taken = 0
         self.latencies: list[int] = []
 
+    async def open(self) -> None:
+        """Open all connections, few at a time.
+
+        A rush of them would fill the server's backlog, and its kernel would then let data wait for
+        half a minute of retransmissions: that is another test.
+        """
+        while self.connections < self._most:
+            count = min(_AT_ONCE, self._most - self.connections)
+            opening = [
+                connect(self._endpoint.port, keep_body=self._keep_body) for _ in range(count)
+            ]
+            self._idle += await asyncio.gather(*opening)
+            self.connections += count
+
     async def send(self) -> None:
         try:
             poster = await self._connection()
@@ -140,7 +155,8 @@ class _Flood:
 async def burst(request: Request) -> dict[str, Any]:
     """Send `rate` requests a second for `seconds`, whether those before are answered or not.
 
-    At most `connections` are on their way; what would be more is counted as `not sent`.
+    At most `connections`, opened before, are on their way; what would be more is counted as
+    `not sent`.
     messages: in each request; 1 posts single messages. Answers when all are answered, within
     `timeout` seconds more: offered, taken (messages), statuses (all), without_retry_after (of
     those with 429 or 503), the latencies of the 2xx.
@@ -157,6 +173,7 @@ async def burst(request: Request) -> dict[str, Any]:
         keep_body=messages > 1,
     )
     loop = asyncio.get_running_loop()
+    await flood.open()
     start, rate = loop.time(), request["rate"]
     offered = 0
     sending: set[asyncio.Task[None]] = set()

@@ -23,6 +23,10 @@ from notifications.errors import TokenExpired, Unauthenticated
 KEPT_SECONDS = 1.5
 """How long credentials are not looked up again; the promise is two seconds."""
 
+REFRESH_SECONDS = 0.5
+"""Age from which credentials that come again are looked up anew, while they are believed still: on
+a busy server a look takes long, and nobody should wait for it, nor it find its answer too old."""
+
 KEPT = 10_000
 """Credentials that are remembered."""
 
@@ -42,15 +46,24 @@ class Credentials:
         self._now = now
         self._wall = wall
         self._known: OrderedDict[bytes, tuple[float, asyncio.Task[Principal]]] = OrderedDict()
+        self._refreshing: set[bytes] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         access_changed.connect(self._forget)
         family_revoked.connect(self._forget)
 
-    def known(self, digest: bytes) -> Principal | None:
-        """Return whom credentials prove, by their digest, as far as that is remembered."""
+    def known(self, text: str, digest: bytes, *, is_key: bool) -> Principal | None:
+        """Return whom credentials prove as far as that is remembered; call in the event loop.
+
+        digest: digest_of them.
+        """
         kept = self._known.get(digest)
-        if kept is None or kept[0] < self._now() or not kept[1].done() or _failed(kept[1]):
+        if kept is None or not kept[1].done() or _failed(kept[1]):
             return None
+        age = self._now() - kept[0]
+        if age > KEPT_SECONDS:
+            return None
+        if age > REFRESH_SECONDS and digest not in self._refreshing:
+            self._refresh(text, digest, is_key=is_key)
         principal = kept[1].result()
         if principal.expires_at is not None and principal.expires_at <= self._wall():
             return None
@@ -63,19 +76,42 @@ class Credentials:
         TokenExpired, Unavailable.
         """
         digest = digest_of(text, is_key=is_key)
-        if (principal := self.known(digest)) is not None:
+        if (principal := self.known(text, digest, is_key=is_key)) is not None:
             return principal
-        self._loop = asyncio.get_running_loop()
         now = self._now()
         kept = self._known.get(digest)
-        if kept is None or kept[0] < now or kept[1].done():
-            self._known.pop(digest, None)
-            task = self._loop.create_task(_look_up(text, is_key=is_key))
-            kept = self._known[digest] = (now + KEPT_SECONDS, task)
-            task.add_done_callback(lambda done: self._forget_failed(digest, done))
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
+        if kept is None or now - kept[0] > KEPT_SECONDS or kept[1].done():
+            kept = (now, self._look_up(text, is_key=is_key))
+            self._keep(digest, kept)
+            kept[1].add_done_callback(lambda done: self._forget_failed(digest, done))
         return await asyncio.shield(kept[1])
+
+    def _refresh(self, text: str, digest: bytes, *, is_key: bool) -> None:
+        began, before = self._now(), self._known[digest]
+        self._refreshing.add(digest)
+
+        def done(task: asyncio.Task[Principal]) -> None:
+            self._refreshing.discard(digest)
+            if self._known.get(digest) is not before:
+                return  # access changed meanwhile, and what was found may be from before that
+            if not _failed(task):
+                self._keep(digest, (began, task))
+            elif not task.cancelled() and isinstance(
+                task.exception(), Unauthenticated | TokenExpired
+            ):
+                del self._known[digest]
+
+        self._look_up(text, is_key=is_key).add_done_callback(done)
+
+    def _look_up(self, text: str, *, is_key: bool) -> asyncio.Task[Principal]:
+        self._loop = asyncio.get_running_loop()
+        return self._loop.create_task(_look_up(text, is_key=is_key))
+
+    def _keep(self, digest: bytes, kept: tuple[float, asyncio.Task[Principal]]) -> None:
+        self._known.pop(digest, None)
+        self._known[digest] = kept
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
 
     def _forget_failed(self, digest: bytes, task: asyncio.Task[Principal]) -> None:
         kept = self._known.get(digest)

@@ -146,7 +146,9 @@ class LeanPublish:
 
     def _known(self, came: "_Came") -> Principal | None:
         # The partitions and policies are known when the process runs.
-        return self._credentials.known(came.digest) if running_process() is not None else None
+        if running_process() is None:
+            return None
+        return self._credentials.known(came.credentials, came.digest, is_key=came.is_key)
 
     async def _principal_of(self, came: "_Came") -> Principal:
         try:
