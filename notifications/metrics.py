@@ -3,8 +3,22 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 append_queue = Gauge("bellwether_append_queue", "Publications that wait for the log writer.")
+append_queue_bytes = Gauge(
+    "bellwether_append_queue_bytes", "Bytes of the publications that wait for the log writer."
+)
 append_refused = Counter(
-    "bellwether_append_refused", "Publications refused because the append queue was full."
+    "bellwether_append_refused",
+    "Publications refused because the append queue was full, or its publisher had its share.",
+    labelnames=("why",),
+)
+publish_requests = Gauge("bellwether_publish_requests", "REST requests to publish being served.")
+publish_body_bytes = Gauge(
+    "bellwether_publish_body_bytes", "Memory promised to the bodies of REST requests to publish."
+)
+publish_refused = Counter(
+    "bellwether_publish_refused",
+    "REST requests to publish refused for the number, or the bytes, of those being served.",
+    labelnames=("why",),
 )
 append_failures = Counter(
     "bellwether_append_failures", "Groups that could not be committed; their publishers got 503."
@@ -19,6 +33,7 @@ messages_ephemeral = Counter(
     "bellwether_messages_ephemeral", "Messages of ephemeral topics, relayed and not kept."
 )
 
+hints_waiting = Gauge("bellwether_hints_waiting", "Hints that wait for the bus.")
 hints_sent = Counter("bellwether_hints_sent", "Hints given to the bus.")
 hints_dropped = Counter(
     "bellwether_hints_dropped", "Hints not given to the bus: queue full, bus away or too slow."

@@ -89,7 +89,7 @@ class Process:
         await in_database(policies.refresh)
         await in_database(register_server, self.server_id, now=timezone.now())
         await self.hub.start()
-        relay_through(self._relay)
+        relay_through(self._relay, is_behind=lambda: self.hub.bus.is_behind)
         self._changes.start()
         self.acknowledgements.start()
         redeliveries = Redeliveries(self.hub, self.by_handle)
