@@ -54,6 +54,17 @@ connections_closed = Counter(
     "bellwether_connections_closed", "Connections closed, by close code.", labelnames=("code",)
 )
 subscriptions = Gauge("bellwether_subscriptions", "Subscriptions in force on this server.")
+openings_waiting = Gauge(
+    "bellwether_openings_waiting", "Clients that authenticate and wait for their session."
+)
+opening_batch_size = Histogram(
+    "bellwether_opening_batch_size",
+    "Clients whose sessions were opened in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+openings_refused = Counter(
+    "bellwether_openings_refused", "Clients told to come again because too many authenticate."
+)
 frames_received = Counter("bellwether_frames_received", "Frames received from clients.")
 errors_sent = Counter("bellwether_errors_sent", "Error frames sent, by code.", labelnames=("code",))
 messages_delivered = Counter(

@@ -51,6 +51,7 @@ from notifications.protocol.frames import (
     Unsubscribed,
 )
 from notifications.protocol.limits import BATCH_FRAMES
+from notifications.protocol.states import State as ConversationState
 from notifications.recovery.cursor import Offsets
 from notifications.services.sessions import SessionChange
 from notifications.topics.handling import window_of
@@ -278,7 +279,7 @@ class Connection:
     def _check_token(self) -> None:
         if self.principal is None or self.principal.expires_at is None:
             return
-        if self._state is not State.CONNECTED:
+        if self.conversation.state is not ConversationState.OPEN:
             return
         left = int(self.principal.expires_at * 1000) - now_ms()
         if left <= TOKEN_WARNING and not self._told_expiry:
@@ -294,12 +295,16 @@ class Connection:
     def opened(
         self, principal: Principal, client_id: str, handle: uuid.UUID, connects: int
     ) -> None:
-        """Note who this is and that the session's row exists."""
+        """Note who this is and that the session's row says it is connected."""
         self._auth_deadline.cancel()
         self.principal, self.client_id = principal, client_id
         self.handle, self.connects = handle, connects
         self._no_stranger()
         self.process.by_handle[handle] = self
+        if self._closing is None:
+            self._state, self._since = State.CONNECTED, timezone.now()
+        elif (change := self.describe()) is not None:
+            self.process.note(change)  # it was closed while its session was opened
 
     def count_for_user(self, *, replaces: bool) -> None:
         """Count this connection for its user; raises TooManyConnections.
@@ -327,7 +332,6 @@ class Connection:
 
     def connected(self) -> None:
         """Note that auth_success is on its way."""
-        self._now_in(State.CONNECTED, "")
         self._check_token()
 
     def describe(self) -> SessionChange | None:

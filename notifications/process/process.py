@@ -27,6 +27,7 @@ from notifications.process.gate import Gate
 from notifications.process.live import LiveConnection
 from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
 from notifications.services.acknowledgements import Acknowledgements
+from notifications.services.opening import Openings
 from notifications.services.policies import KEPT_SECONDS, policies
 from notifications.services.servers import (
     BEAT_INTERVAL,
@@ -66,6 +67,7 @@ class Process:
         self.flusher = Flusher(self._loop)
         self.gate = Gate(now=self._loop.time())
         self._changes = SessionChanges()
+        self.openings = Openings(self.server_id, note=self.note)
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,6 +119,7 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.openings.stop()
         await self.hub.stop()
         await self._changes.finish(within=STOP_TIMEOUT)
         await self.acknowledgements.finish(within=STOP_TIMEOUT)

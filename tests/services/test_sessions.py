@@ -12,6 +12,13 @@ from accounts.services import create_user
 from notifications.conf import conf
 from notifications.errors import AlreadySubscribed, TooManySubscriptions, UnknownSubscription
 from notifications.models import Server, Session, Subscription
+from notifications.services.opening import (
+    ClientDescription,
+    OpenedSession,
+    Opening,
+    digest_of,
+    open_sessions,
+)
 from notifications.services.servers import (
     DEAD_AFTER,
     beat,
@@ -21,14 +28,10 @@ from notifications.services.servers import (
     stop_server,
 )
 from notifications.services.sessions import (
-    ClientDescription,
-    OpenedSession,
     SessionChange,
-    digest_of,
     end_unresumed_sessions,
     ended_lately,
     forget_ended_sessions,
-    open_session,
     record_changes,
     taken_lately,
 )
@@ -74,7 +77,9 @@ def open_(
     **more: Any,
 ) -> OpenedSession:
     client = ClientDescription(client_id=client_id, **more)
-    return open_session(alice, client, server_id=server, now=now, resume=resume)
+    (opened,) = open_sessions([Opening(alice, client, resume)], server_id=server, now=now)
+    assert isinstance(opened, OpenedSession), opened
+    return opened
 
 
 def change(opened: OpenedSession, server: str, state: str, **more: Any) -> SessionChange:
@@ -88,7 +93,7 @@ def test_only_a_digest_of_the_secret_is_kept(alice: Principal, server: str) -> N
     assert row.secret_digest == digest_of(opened.secret)
     assert opened.secret not in str(Session.objects.values().get())
     assert (row.state, row.user_id, row.client_kind, row.attempt) == (
-        "connecting",
+        "connected",
         alice.user_id,
         "browser",
         3,
@@ -129,7 +134,7 @@ def test_late_reports_do_not_overwrite_what_is_true_now(alice: Principal, server
     register_server(other, now=NOW)
     opened = open_(alice, server)
     record_changes([change(opened, other, "disconnected", reason="not mine")])
-    assert Session.objects.get().state == "connecting"
+    assert Session.objects.get().state == "connected"
     newer = open_(alice, other)
     record_changes([change(opened, server, "reconnecting", reason="too late")])
     assert Session.objects.get(pk=opened.handle).reason == "taken_over"
@@ -149,7 +154,7 @@ def test_sessions_of_a_dead_server_are_marked(alice: Principal, server: str) -> 
     assert clear_dead_servers(now=late) == 1
     row = Session.objects.get(pk=opened.handle)
     assert (row.state, row.reason, row.since) == ("reconnecting", "server_lost", late)
-    assert Session.objects.get(pk=kept.handle).state == "connecting"
+    assert Session.objects.get(pk=kept.handle).state == "connected"
     assert clear_dead_servers(now=late) == 0
     assert not beat(server, now=late), "who was taken for dead is told so"
     assert beat(server, now=late)
@@ -213,7 +218,7 @@ def test_a_session_goes_on_with_its_secret(alice: Principal, server: str) -> Non
     assert second.resumed
     assert (second.handle, second.secret) == (first.handle, first.secret)
     assert (first.connects, second.connects, second.replaced) == (1, 2, None)
-    assert Session.objects.get().state == Session.State.CONNECTING
+    assert Session.objects.get().state == Session.State.CONNECTED
 
 
 def test_an_open_session_is_taken_over_by_who_resumes_it(alice: Principal, server: str) -> None:
@@ -227,7 +232,7 @@ def test_an_open_session_is_taken_over_by_who_resumes_it(alice: Principal, serve
     assert taken_lately(other, now=NOW) == {}
     # What the older socket reports is not true any more.
     record_changes([change(first, server, Session.State.DISCONNECTED)])
-    assert Session.objects.get().state == Session.State.CONNECTING
+    assert Session.objects.get().state == Session.State.CONNECTED
 
 
 @pytest.mark.parametrize("secret", ["", "unknown", None])
