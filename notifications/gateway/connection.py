@@ -6,6 +6,7 @@ wait in one bounded buffer that gateway/outbound.py empties.
 """
 
 import asyncio
+import random
 import uuid
 from typing import Any
 
@@ -71,6 +72,11 @@ DROPPED = "SLOW_CONSUMER"
 TOKEN_GRACE = 10_000
 """Milliseconds after its expiry at which a connection is closed: clocks differ."""
 
+_NOTHING = Buffer(
+    0, wake=lambda within: None, overflow=lambda: None, dropped=lambda *arguments: None
+)
+"""The buffer of connections that are gone."""
+
 logger = structlog.get_logger(__name__)
 
 State = Session.State
@@ -102,6 +108,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
         self._last_received = self._loop.time()
+        # At a random phase, so that the pings of many who came at once spread out.
+        self._ping_at = self._last_received + random.uniform(0, conf().heartbeat_interval)  # noqa: S311
         self._outbound: Outbound = (
             DirectOutbound(self._transport, process.flusher)
             if self._transport is not None
@@ -260,7 +268,8 @@ class Connection:
         self.act(self.conversation.auth_deadline_passed())
 
     def check_deadlines(self, now: float) -> None:
-        """Close when the peer was silent for too long or its token has expired.
+        """Ping when it is time; close when the peer was silent for too long, does not read, or its
+        token has expired.
 
         now: the event loop's clock.
         """
@@ -269,6 +278,9 @@ class Connection:
         heard = self._last_received
         if self._transport is not None:
             heard = max(heard, self._transport.last_received)
+            if now >= self._ping_at:
+                self._ping_at = now + conf().heartbeat_interval
+                self._transport.ping()
         if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
             self.act(self.conversation.heartbeat_missed())
         elif self._outbound.is_stuck(now):
@@ -378,6 +390,11 @@ class Connection:
             await asyncio.wait([self._finishing])
         if self.handle is not None and self.process.by_handle.get(self.handle) is self:
             del self.process.by_handle[self.handle]
+        # What refers to this connection in turn. So no garbage collector has to look for it, and
+        # its memory is free at once.
+        self._closing = self._closing or Close(CloseCode.ABNORMAL, "")
+        self._outbound.buffer = _NOTHING
+        del self.replays, self.subscriber, self.buffer, self._outbound
 
     def failed(self, request_id: RequestId | None) -> None:
         """Answer a request on which the server itself failed."""

@@ -57,9 +57,12 @@ logger = structlog.get_logger(__name__)
 class Requests:
     """The requests of one connection, in order."""
 
+    __slots__ = ("_connection", "_publishing")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._publishing: deque[asyncio.Task[None]] = deque()
+        # Most connections never publish, so most never pay for the deque.
+        self._publishing: deque[asyncio.Task[None]] | None = None
 
     async def carry_out(self, actions: list[Action]) -> None:
         """Carry out what one inbound message asked for."""
@@ -131,6 +134,8 @@ class Requests:
             await self.settle()
             self._connection.send_error(error, frame.id)
             return
+        if self._publishing is None:
+            self._publishing = deque()
         while self._publishing and self._publishing[0].done():
             self._publishing.popleft()
         while len(self._publishing) >= IN_FLIGHT:
