@@ -65,6 +65,19 @@ opening_batch_size = Histogram(
 openings_refused = Counter(
     "bellwether_openings_refused", "Clients told to come again because too many authenticate."
 )
+subscription_changes_waiting = Gauge(
+    "bellwether_subscription_changes_waiting",
+    "Requests to subscribe or unsubscribe that wait for the database.",
+)
+subscription_batch_size = Histogram(
+    "bellwether_subscription_batch_size",
+    "Subscriptions made and ended in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+subscription_changes_refused = Counter(
+    "bellwether_subscription_changes_refused",
+    "Requests to subscribe or unsubscribe refused because too many waited.",
+)
 frames_received = Counter("bellwether_frames_received", "Frames received from clients.")
 errors_sent = Counter("bellwether_errors_sent", "Error frames sent, by code.", labelnames=("code",))
 messages_delivered = Counter(

@@ -43,7 +43,7 @@ from notifications.protocol.instants import format_instant
 from notifications.recovery.cursor import Unrecovered, later
 from notifications.services.publishing import appended, prepare
 from notifications.services.subscriptions import (
-    remove_subscription,
+    Removal,
     verify_subscriptions,
 )
 from notifications.services.writer import writer
@@ -169,17 +169,14 @@ class Requests:
         connection = self._connection
         assert connection.principal is not None
         try:
-            pattern = await in_database(
-                remove_subscription,
-                connection.principal,
-                client_id=connection.client_id,
-                subscription_id=frame.subscription_id,
+            row = await connection.process.subscriptions.ask(
+                Removal(connection.principal, connection.client_id, frame.subscription_id)
             )
         except UnknownSubscription:
             # Perhaps it was removed by a request that was given up, or from elsewhere.
             self._stop_delivering(frame.subscription_id)
             raise
-        connection.process.hub.remove(connection.subscriber, pattern)
+        connection.process.hub.remove(connection.subscriber, row.pattern)
         connection.send(Unsubscribed(id=frame.id, subscription_id=frame.subscription_id))
 
     def _stop_delivering(self, subscription_id: str) -> None:

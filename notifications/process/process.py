@@ -40,6 +40,7 @@ from notifications.services.servers import (
 )
 from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
+from notifications.services.subscriptions import SubscriptionChanges
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.writer import relay_by_own_loop, relay_through
 
@@ -66,6 +67,7 @@ class Process:
         self.gate = Gate(now=self._loop.time())
         self._changes = SessionChanges()
         self.openings = Openings(self.server_id, note=self.note)
+        self.subscriptions = SubscriptionChanges()
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
         self._rounds = Rounds(self._loop, heartbeat=conf().heartbeat_interval)
@@ -120,6 +122,7 @@ class Process:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._rounds.stop()
         await self.openings.stop()
+        await self.subscriptions.stop()
         await self.hub.stop()
         await self._changes.finish(within=STOP_TIMEOUT)
         await self.acknowledgements.finish(within=STOP_TIMEOUT)
