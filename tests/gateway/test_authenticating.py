@@ -34,7 +34,7 @@ async def until_rows(deployment: Deployment, sql: str, *expected: tuple[object, 
 
 async def test_what_is_sent_behind_the_auth_is_answered_after_it(deployment: Deployment) -> None:
     key = make_key(deployment)
-    server = deployment.start()
+    server = deployment.start(NOTIFICATIONS_RATE_LIMITS="off")
 
     async def come(number: int) -> list[str]:
         async with connect(server.socket_url) as client:
@@ -52,7 +52,7 @@ async def test_what_is_sent_behind_the_auth_is_answered_after_it(deployment: Dep
 
 async def test_a_bad_token_among_good_ones_is_refused_alone(embedded: Deployment) -> None:
     key = make_key(embedded)
-    server = embedded.start()
+    server = embedded.start(NOTIFICATIONS_RATE_LIMITS="off")
 
     async def come(number: int) -> tuple[str, int | None]:
         async with connect(server.socket_url) as client:
@@ -73,7 +73,7 @@ async def test_of_many_sockets_of_one_client_at_once_one_remains(
     cluster: Deployment, servers: int
 ) -> None:
     key = make_key(cluster)
-    urls = [cluster.start().socket_url for _ in range(servers)]
+    urls = [cluster.start(NOTIFICATIONS_RATE_LIMITS="off").socket_url for _ in range(servers)]
     crowd = 10
 
     async def come(number: int) -> int:
@@ -113,7 +113,7 @@ async def test_who_leaves_while_its_session_is_opened_is_not_taken_for_connected
     deployment: Deployment,
 ) -> None:
     key = make_key(deployment)
-    server = deployment.start()
+    server = deployment.start(NOTIFICATIONS_RATE_LIMITS="off")
 
     async def come(number: int) -> None:
         async with connect(server.socket_url) as client:
@@ -133,7 +133,7 @@ async def test_who_leaves_while_its_session_is_opened_is_not_taken_for_connected
 
 async def test_all_come_back_to_what_they_had(deployment: Deployment) -> None:
     key = make_key(deployment)
-    server = deployment.start()
+    server = deployment.start(NOTIFICATIONS_RATE_LIMITS="off")
 
     async def begin(number: int) -> str:
         async with connect(server.socket_url) as client:
