@@ -11,7 +11,7 @@ from tests.socket_client import SocketClient, connect
 
 pytestmark = pytest.mark.server
 
-WAIT = 20.0
+WAIT = 90.0
 CROWD = 40
 
 

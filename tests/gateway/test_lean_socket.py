@@ -24,7 +24,7 @@ from tests.deployment import Deployment
 from tests.gateway.test_authenticating import make_key
 from tests.socket_client import connect
 
-WAIT = 10.0
+WAIT = 30.0
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

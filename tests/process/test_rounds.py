@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from notifications.process.rounds import PARTS, Rounds
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Guest:

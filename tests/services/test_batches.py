@@ -21,7 +21,7 @@ from notifications.services.batches import Gathering, each_for_itself
 # The threads give back connections that other tests opened in them.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Gathered(Gathering[int, str]):
