@@ -69,6 +69,30 @@ connections_closed = Counter(
     "bellwether_connections_closed", "Connections closed, by close code.", labelnames=("code",)
 )
 subscriptions = Gauge("bellwether_subscriptions", "Subscriptions in force on this server.")
+openings_waiting = Gauge(
+    "bellwether_openings_waiting", "Clients that authenticate and wait for their session."
+)
+opening_batch_size = Histogram(
+    "bellwether_opening_batch_size",
+    "Clients whose sessions were opened in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+openings_refused = Counter(
+    "bellwether_openings_refused", "Clients told to come again because too many authenticate."
+)
+subscription_changes_waiting = Gauge(
+    "bellwether_subscription_changes_waiting",
+    "Requests to subscribe or unsubscribe that wait for the database.",
+)
+subscription_batch_size = Histogram(
+    "bellwether_subscription_batch_size",
+    "Subscriptions made and ended in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+subscription_changes_refused = Counter(
+    "bellwether_subscription_changes_refused",
+    "Requests to subscribe or unsubscribe refused because too many waited.",
+)
 frames_received = Counter("bellwether_frames_received", "Frames received from clients.")
 errors_sent = Counter("bellwether_errors_sent", "Error frames sent, by code.", labelnames=("code",))
 messages_delivered = Counter(

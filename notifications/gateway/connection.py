@@ -6,6 +6,7 @@ wait in one bounded buffer that gateway/outbound.py empties.
 """
 
 import asyncio
+import random
 import uuid
 from typing import Any
 
@@ -51,6 +52,7 @@ from notifications.protocol.frames import (
     Unsubscribed,
 )
 from notifications.protocol.limits import BATCH_FRAMES
+from notifications.protocol.states import State as ConversationState
 from notifications.recovery.cursor import Offsets
 from notifications.services.sessions import SessionChange
 from notifications.topics.handling import window_of
@@ -69,6 +71,11 @@ DROPPED = "SLOW_CONSUMER"
 
 TOKEN_GRACE = 10_000
 """Milliseconds after its expiry at which a connection is closed: clocks differ."""
+
+_NOTHING = Buffer(
+    0, wake=lambda within: None, overflow=lambda: None, dropped=lambda *arguments: None
+)
+"""The buffer of connections that are gone."""
 
 logger = structlog.get_logger(__name__)
 
@@ -101,6 +108,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
         self._last_received = self._loop.time()
+        # At a random phase, so that the pings of many who came at once spread out.
+        self._ping_at = self._last_received + random.uniform(0, conf().heartbeat_interval)  # noqa: S311
         self._outbound: Outbound = (
             DirectOutbound(self._transport, process.flusher)
             if self._transport is not None
@@ -265,7 +274,8 @@ class Connection:
         self.act(self.conversation.auth_deadline_passed())
 
     def check_deadlines(self, now: float) -> None:
-        """Close when the peer was silent for too long or its token has expired.
+        """Ping when it is time; close when the peer was silent for too long, does not read, or its
+        token has expired.
 
         now: the event loop's clock.
         """
@@ -274,6 +284,9 @@ class Connection:
         heard = self._last_received
         if self._transport is not None:
             heard = max(heard, self._transport.last_received)
+            if now >= self._ping_at:
+                self._ping_at = now + conf().heartbeat_interval
+                self._transport.ping()
         if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
             self.act(self.conversation.heartbeat_missed())
         elif self._outbound.is_stuck(now):
@@ -284,7 +297,7 @@ class Connection:
     def _check_token(self) -> None:
         if self.principal is None or self.principal.expires_at is None:
             return
-        if self._state is not State.CONNECTED:
+        if self.conversation.state is not ConversationState.OPEN:
             return
         left = int(self.principal.expires_at * 1000) - now_ms()
         if left <= TOKEN_WARNING and not self._told_expiry:
@@ -300,12 +313,16 @@ class Connection:
     def opened(
         self, principal: Principal, client_id: str, handle: uuid.UUID, connects: int
     ) -> None:
-        """Note who this is and that the session's row exists."""
+        """Note who this is and that the session's row says it is connected."""
         self._auth_deadline.cancel()
         self.principal, self.client_id = principal, client_id
         self.handle, self.connects = handle, connects
         self._no_stranger()
         self.process.by_handle[handle] = self
+        if self._closing is None:
+            self._state, self._since = State.CONNECTED, timezone.now()
+        elif (change := self.describe()) is not None:
+            self.process.note(change)  # it was closed while its session was opened
 
     def count_for_user(self, *, replaces: bool) -> None:
         """Count this connection for its user; raises TooManyConnections.
@@ -333,7 +350,6 @@ class Connection:
 
     def connected(self) -> None:
         """Note that auth_success is on its way."""
-        self._now_in(State.CONNECTED, "")
         self._check_token()
 
     def describe(self) -> SessionChange | None:
@@ -380,6 +396,11 @@ class Connection:
             await asyncio.wait([self._finishing])
         if self.handle is not None and self.process.by_handle.get(self.handle) is self:
             del self.process.by_handle[self.handle]
+        # What refers to this connection in turn. So no garbage collector has to look for it, and
+        # its memory is free at once.
+        self._closing = self._closing or Close(CloseCode.ABNORMAL, "")
+        self._outbound.buffer = _NOTHING
+        del self.replays, self.subscriber, self.buffer, self._outbound
 
     def failed(self, request_id: RequestId | None) -> None:
         """Answer a request on which the server itself failed."""

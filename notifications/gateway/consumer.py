@@ -89,15 +89,16 @@ class NotificationConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has
         if not hasattr(self, "connection"):
             return
         process = self.connection.process
-        process.connections.discard(self.connection)
+        process.dismiss(self.connection)
         process.gate.leave()
         await self.connection.gone(code)
+        del self.connection, self.requests
 
     def _accepted(self, process: Process, connection: Connection) -> None:
         self.connection = connection
         self.requests = Requests(connection)
-        process.connections.add(connection)
-        metrics.connections_accepted.inc()
+        self.scope.clear()  # this consumer's own; what the upgrade said is of no more use
+        process.admit(connection)
 
     async def _refuse(self, refused: Refused) -> None:
         metrics.connections_refused.labels(str(refused.status)).inc()

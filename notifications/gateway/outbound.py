@@ -34,6 +34,9 @@ class Transport(Protocol):
     def write(self, data: bytes) -> None:
         """Write finished WebSocket messages."""
 
+    def ping(self) -> None:
+        """Ask the peer's library for a sign of life."""
+
     def unsent(self) -> int:
         """Return the bytes that were written and that the kernel has not taken yet."""
 

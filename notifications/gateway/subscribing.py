@@ -5,7 +5,6 @@ from dataclasses import replace
 import msgspec
 from django.utils import timezone
 
-from notifications.database import in_database
 from notifications.errors import AlreadySubscribed, BadFrame, NotificationError
 from notifications.gateway.connection import Connection
 from notifications.gateway.replays import leaving_on_failure, since_place, wish_of
@@ -14,7 +13,7 @@ from notifications.log.records import to_ms
 from notifications.protocol.frames import RequestId, Subscribe, Subscribed, SubscriptionOptions
 from notifications.protocol.instants import format_instant
 from notifications.recovery.cursor import Offsets, Unrecovered
-from notifications.services.subscriptions import add_subscription, check_subscription
+from notifications.services.subscriptions import Addition, check_subscription
 
 
 async def subscribe(connection: Connection, frame: Subscribe) -> None:
@@ -37,15 +36,16 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
         begin = place if isinstance(after, Unrecovered) else after
         cursor = hub.cursor_at(place)
         try:
-            row = await in_database(
-                add_subscription,
-                connection.principal,
-                client_id=connection.client_id,
-                pattern=pattern,
-                options=msgspec.to_builtins(options),
-                begin=hub.cursor_at(begin).offsets,
-                epoch=cursor.epoch,
-                now=timezone.now(),
+            row = await connection.process.subscriptions.ask(
+                Addition(
+                    connection.principal,
+                    connection.client_id,
+                    pattern,
+                    options=msgspec.to_builtins(options),
+                    begin=hub.cursor_at(begin).offsets,
+                    epoch=cursor.epoch,
+                    at=timezone.now(),
+                )
             )
         except NotificationError as error:
             _refuse(connection, frame.id, pattern, error, place)

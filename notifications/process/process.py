@@ -26,7 +26,9 @@ from notifications.process.endings import ENDED_INTERVAL, Endings, take_over_mes
 from notifications.process.gate import Gate
 from notifications.process.live import LiveConnection
 from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
+from notifications.process.rounds import Rounds
 from notifications.services.acknowledgements import Acknowledgements
+from notifications.services.opening import Openings
 from notifications.services.policies import KEPT_SECONDS, policies
 from notifications.services.servers import (
     BEAT_INTERVAL,
@@ -38,6 +40,7 @@ from notifications.services.servers import (
 )
 from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
+from notifications.services.subscriptions import SubscriptionChanges
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.writer import relay_by_own_loop, relay_through
 
@@ -46,9 +49,6 @@ STOP_TIMEOUT = 5.0
 
 DELIVERIES_PAUSE = 5.0
 """Seconds between two rounds of acknowledged delivery, unless the sweeps are more often."""
-
-SCAN_INTERVAL = 5.0
-"""Seconds between two looks for silent connections."""
 
 logger = structlog.get_logger(__name__)
 
@@ -66,8 +66,11 @@ class Process:
         self.flusher = Flusher(self._loop)
         self.gate = Gate(now=self._loop.time())
         self._changes = SessionChanges()
+        self.openings = Openings(self.server_id, note=self.note)
+        self.subscriptions = SubscriptionChanges()
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
+        self._rounds = Rounds(self._loop, heartbeat=conf().heartbeat_interval)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -90,6 +93,7 @@ class Process:
         await in_database(register_server, self.server_id, now=timezone.now())
         await self.hub.start()
         relay_through(self._relay, is_behind=lambda: self.hub.bus.is_behind)
+        self._rounds.start()
         self._changes.start()
         self.acknowledgements.start()
         redeliveries = Redeliveries(self.hub, self.by_handle)
@@ -97,7 +101,6 @@ class Process:
         self._tasks = [
             self._every(BEAT_INTERVAL, self._beat, name="beat"),
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
-            self._every(SCAN_INTERVAL, self._scan, name="heartbeats"),
             self._every(ENDED_INTERVAL, self._endings.close_ended, name="ended-sessions"),
             self._every(ENDED_INTERVAL, self._endings.close_revoked, name="revocations"),
             self._every(REDELIVERY_INTERVAL, redeliveries.look, name="redeliveries"),
@@ -117,6 +120,9 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._rounds.stop()
+        await self.openings.stop()
+        await self.subscriptions.stop()
         await self.hub.stop()
         await self._changes.finish(within=STOP_TIMEOUT)
         await self.acknowledgements.finish(within=STOP_TIMEOUT)
@@ -126,6 +132,17 @@ class Process:
             logger.warning("stopped without telling the database; other servers will notice")
 
     # --- Connections --------------------------------------------------------------------------
+
+    def admit(self, connection: LiveConnection) -> None:
+        """Take in a connection that was accepted."""
+        self.connections.add(connection)
+        self._rounds.add(connection)
+        metrics.connections_accepted.inc()
+
+    def dismiss(self, connection: LiveConnection) -> None:
+        """Forget a connection that is gone."""
+        self.connections.discard(connection)
+        self._rounds.remove(connection)
 
     def note(self, change: SessionChange) -> None:
         """Have a session's new state written soon."""
@@ -181,14 +198,6 @@ class Process:
 
     async def _refresh_policies(self) -> None:
         await in_database(policies.refresh)
-
-    async def _scan(self) -> None:
-        now = self._loop.time()
-        for connection in list(self.connections):
-            try:
-                connection.check_deadlines(now)
-            except Exception:
-                logger.exception("a connection's deadlines could not be checked")
 
     async def _sweep(self) -> None:
         for name in SWEEPS:
