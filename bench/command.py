@@ -58,12 +58,17 @@ def add_peers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pid", type=int, default=0, help="url: its process, for CPU and memory")
 
 
+def run_name() -> str:
+    """Name this run: part of every name that it leaves in stores until it ends."""
+    return str(os.getpid())
+
+
 def contenders(options: argparse.Namespace) -> list[Contender]:
     """Return the sides that the options ask for, the baseline first.
 
     A peer that is not installed is left out, and a line on stderr says how to install it.
     """
-    site = Site(options.postgres, options.redis, str(os.getpid()))
+    site = Site(options.postgres, options.redis, run_name())
     ours = Ours(site, project=options.project.resolve(), token=options.token)
     sides: list[Contender] = [Baseline(site), ours]
     sides = [side for side in sides if options.only in (None, side.name)]

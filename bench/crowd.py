@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 from bench.machine.usage import cpu_seconds, resident_kib
@@ -23,6 +24,8 @@ _CONNECTION_SECONDS: Final = 0.02
 # A paced server whose last delivery comes later than this fell behind: its latencies are those
 # of a growing queue and say nothing.
 _LATE_SECONDS: Final = 1.0
+
+_crowds = count()
 
 
 class Load(NamedTuple):
@@ -81,7 +84,7 @@ class Crowd:
         answers = await self.each(
             do,
             within=CONNECT_SECONDS + total * _CONNECTION_SECONDS,
-            count=wanted // len(self.servers),
+            count=wanted // len(self.servers),  # come_back takes no count
             at_once=CONNECTS_AT_ONCE,
             timeout=CONNECT_SECONDS,
         )
@@ -176,13 +179,20 @@ async def crowd(*servers: Server) -> AsyncIterator[Crowd]:
         worker("bench.load.publisher") as publisher,
         _workers(len(servers)) as subscribers,
     ):
-        yield Crowd(list(servers), subscribers, publisher)
+        # Clients of one run share stores: none may be taken for another.
+        apart = [
+            server._replace(
+                target=server.target._replace(run=f"{server.target.run}-{next(_crowds)}")
+            )
+            for server in servers
+        ]
+        yield Crowd(apart, subscribers, publisher)
 
 
 @asynccontextmanager
-async def _workers(count: int) -> AsyncIterator[list[Worker]]:
-    if not count:
+async def _workers(number: int) -> AsyncIterator[list[Worker]]:
+    if not number:
         yield []
         return
-    async with worker("bench.load.subscribers") as one, _workers(count - 1) as others:
+    async with worker("bench.load.subscribers") as one, _workers(number - 1) as others:
         yield [one, *others]

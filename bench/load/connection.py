@@ -17,7 +17,8 @@ class Subscriber(asyncio.Protocol):
     count, stamp_sum: how many messages came, and the sum of their stamps. Together they tell
     "each message once" from "one twice and another never", and cost no set per connection.
     replies: what to answer to which message of the server.
-    memory: what this client needs to come back; None where nothing can be resumed.
+    index, memory: who this client is, and what it needs to come back; None where nothing can be
+    resumed.
     """
 
     __slots__ = (
@@ -26,6 +27,7 @@ class Subscriber(asyncio.Protocol):
         "_tally",
         "_transport",
         "count",
+        "index",
         "lost",
         "memory",
         "stamp_sum",
@@ -37,6 +39,7 @@ class Subscriber(asyncio.Protocol):
         transport: asyncio.Transport,
         rest: bytes,
         *,
+        index: int = 0,
         memory: Memory | None = None,
         replies: Mapping[bytes, bytes] = {},
     ) -> None:
@@ -44,6 +47,7 @@ class Subscriber(asyncio.Protocol):
         self._transport = transport
         self._rest = rest
         self._replies = replies
+        self.index = index
         self.memory = memory
         self.count = 0
         self.stamp_sum = 0
@@ -101,6 +105,7 @@ class Opening(asyncio.Protocol):
         replies: Mapping[bytes, bytes] = {},
     ) -> None:
         self._target = target
+        self._index = index
         self._replies = replies
         self._tally = tally
         self._talk = target.converse(index)
@@ -164,7 +169,12 @@ class Opening(asyncio.Protocol):
 
     def _hand_over(self, memory: Memory | None) -> None:
         subscriber = Subscriber(
-            self._tally, self._transport, self._data, memory=memory, replies=self._replies
+            self._tally,
+            self._transport,
+            self._data,
+            index=self._index,
+            memory=memory,
+            replies=self._replies,
         )
         self._transport.set_protocol(subscriber)
         self.subscribed.set_result(subscriber)

@@ -54,7 +54,7 @@ class Subscribers:
         """
         target = Target(**request["target"])
         speakers: list[tuple[int, Speaker]] = [
-            (index, Returning(target, each.memory)) for index, each in enumerate(self._gone)
+            (each.index, Returning(target, each.memory)) for each in self._gone
         ]
         self._gone = []
         return await self._open_all(target, speakers, request)
