@@ -7,13 +7,16 @@ bench/README.md explains it.
 
 import argparse
 import asyncio
-import statistics
 import sys
+from collections.abc import Sequence
+from typing import Any, Final
 
 from bench import command, report
-from bench.crowd import CALM_SECONDS, FIRST, WARM_MESSAGES, Load, crowd
+from bench.crowd import CALM_SECONDS, FIRST, WARM_MESSAGES, Crowd, Load, crowd
 from bench.report import Figures
 from bench.servers.contender import Contender, Server
+
+_ADDED: Final = ("expected", "received", "failed_publishes", "wrong_subscribers", "seconds")
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -62,9 +65,7 @@ async def measure(server: Server, load: Load, *, mode: str) -> Figures:
         memory = group.memory_kib() - memory
         connected = rest["connected"]
         if mode == "one":
-            await group.warm(load.payload_bytes, 1)
-            each = [await group.deliver(load._replace(messages=1)) for _ in range(load.messages)]
-            delivered = _joined(each)
+            delivered = await single(group, load)
         else:
             await group.deliver(load._replace(messages=WARM_MESSAGES))
             await asyncio.sleep(CALM_SECONDS)
@@ -77,25 +78,17 @@ async def measure(server: Server, load: Load, *, mode: str) -> Figures:
         }
 
 
-def _joined(each: list[dict[str, object]]) -> dict[str, object]:
-    """Put single messages together: counts added, the others their medians."""
-    joined: dict[str, object] = {}
-    for name in each[0]:
-        values = [one[name] for one in each]
-        if all(isinstance(value, bool) for value in values):
-            joined[name] = all(values)
-        elif name in _ADDED:
-            joined[name] = sum(value for value in values if isinstance(value, int | float))
-        elif all(isinstance(value, int | float) for value in values):
-            joined[name] = statistics.median(
-                value for value in values if isinstance(value, int | float)
-            )
-        else:
-            joined[name] = values[0]
-    return joined
+async def single(group: Crowd, load: Load) -> dict[str, Any]:
+    """Deliver the messages one by one; each waits until the one before has reached everyone."""
+    await group.warm(load.payload_bytes, 1)
+    return joined([await group.deliver(load._replace(messages=1)) for _ in range(load.messages)])
 
 
-_ADDED = ("expected", "received", "failed_publishes", "wrong_subscribers", "seconds")
+def joined(each: Sequence[Figures]) -> dict[str, Any]:
+    """Put single messages together: counts and seconds added, the others their medians."""
+    figures = report.medians(each)
+    del figures["rounds"]
+    return figures | {name: sum(one[name] for one in each) for name in _ADDED}
 
 
 async def main() -> bool:

@@ -79,7 +79,7 @@ async def by_connections(server: Server, side: str, chosen: argparse.Namespace) 
         steps = []
         for size in chosen.steps:
             made = await group.connect(size)
-            steps.append(await _step(group, load_of(chosen, side, size), made["complete"]))
+            steps.append(await step(group, load_of(chosen, side, size), made["complete"]))
     return flatness(steps, chosen.steps)
 
 
@@ -122,11 +122,12 @@ async def by_patterns(server: Server, chosen: argparse.Namespace) -> Figures:
             there = first + wanted
             complete = complete and answer["subscribed"] == wanted
             load = load_of(chosen, "ours", chosen.subscribers)
-            steps.append(await _step(group, load, complete))
+            steps.append(await step(group, load, complete))
     return flatness(steps, chosen.steps)
 
 
-async def _step(group: Crowd, load: Load, complete: bool) -> dict[str, Any]:
+async def step(group: Crowd, load: Load, complete: bool) -> dict[str, Any]:
+    """Deliver one step's load to the subscribers that are there."""
     await group.settle(_CALM_SECONDS)
     await group.warm(load.payload_bytes, 1)
     delivered = await group.deliver(load)

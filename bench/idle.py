@@ -6,9 +6,10 @@ frame as a PING of the WebSocket. Prints one JSON line; bench/README.md explains
 
 import argparse
 import sys
+from typing import Any
 
 from bench import command, report
-from bench.crowd import crowd
+from bench.crowd import Crowd, crowd
 from bench.report import Figures
 from bench.servers.contender import Contender, Server
 
@@ -34,26 +35,33 @@ async def measure(server: Server, chosen: argparse.Namespace) -> Figures:
     """Connect all, let them beat, and return the figures."""
     async with crowd(server) as group:
         made = await group.connect(chosen.connections)
-        await group.settle(_CALM_SECONDS)
-        before = group.cpu()
-        [beaten] = await group.each(
-            "idle",
-            within=chosen.seconds + _ANSWER_SECONDS + 5,
-            dialect=server.target.dialect,
-            interval=chosen.interval,
-            seconds=chosen.seconds,
-            timeout=_ANSWER_SECONDS,
-        )
-        cpu = group.cpu() - before
-    sent = beaten["sent"]
+        figures = await beat(group, interval=chosen.interval, seconds=chosen.seconds)
     return {
-        "complete": made["complete"] and beaten["answers"] >= sent and not beaten["lost"],
+        **figures,
+        "complete": made["complete"] and figures["complete"],
+        "connects_per_second": made["connected"] / made["seconds"],
+    }
+
+
+async def beat(group: Crowd, *, interval: float, seconds: float) -> dict[str, Any]:
+    """Let the subscribers of one server send their heartbeats; return the figures."""
+    await group.settle(_CALM_SECONDS)
+    before = group.cpu()
+    [beaten] = await group.each(
+        "idle",
+        within=seconds + _ANSWER_SECONDS + 5,
+        interval=interval,
+        seconds=seconds,
+        timeout=_ANSWER_SECONDS,
+    )
+    cpu, sent = group.cpu() - before, beaten["sent"]
+    return {
+        "complete": beaten["answers"] >= sent and not beaten["lost"],
         "heartbeats": sent,
         "answers": beaten["answers"],
         "lost_subscribers": beaten["lost"],
         "server_core_busy": cpu / beaten["seconds"],
         "cpu_us_per_heartbeat": cpu * 1e6 / sent if sent and cpu else None,
-        "connects_per_second": made["connected"] / made["seconds"],
     }
 
 

@@ -129,7 +129,7 @@ class Subscribers:
         They take turns, evenly over the interval. Answers seconds, sent, answers (until all have
         come, at most `timeout` seconds more) and lost.
         """
-        text = DIALECTS[request["dialect"]].heartbeat
+        text = DIALECTS[request["target"]["dialect"]].heartbeat
         tally, everyone = self._tally, self._all
         tally.answers = sent = 0
         loop = asyncio.get_running_loop()
