@@ -53,7 +53,7 @@ async def _timed(group: Crowd, clients: int, do: str) -> dict[str, Any]:
         "complete": made["complete"],
         "connects_per_second": connected / made["seconds"],
         "cpu_ms_per_client": cpu * 1e3 / connected if connected and cpu else None,
-        "server_core_busy": cpu / made["seconds"],
+        "server_core_busy": cpu / made["seconds"] if cpu else None,
     }
 
 

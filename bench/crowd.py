@@ -151,13 +151,13 @@ class Crowd:
             "statuses": sent["statuses"],
             "kept_pace": in_time and complete,
             "seconds": seconds,
-            "last_ms": (last - sent["start"]) / 1e3,
+            "last_ms": (last - sent["start"]) / 1e3 if received else None,
             "deliveries_per_second": received / seconds,
             "p50_ms": _worst(settled, "p50_ms"),
             "p99_ms": _worst(settled, "p99_ms"),
             "max_ms": _worst(settled, "max_ms"),
             "cpu_us_per_delivery": used * 1e6 / received if received and used else None,
-            "server_core_busy": used / seconds,
+            "server_core_busy": used / seconds if used else None,
             "load_core_busy": load_used / seconds,
         }
 

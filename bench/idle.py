@@ -60,7 +60,7 @@ async def beat(group: Crowd, *, interval: float, seconds: float) -> dict[str, An
         "heartbeats": sent,
         "answers": beaten["answers"],
         "lost_subscribers": beaten["lost"],
-        "server_core_busy": cpu / beaten["seconds"],
+        "server_core_busy": cpu / beaten["seconds"] if cpu else None,
         "cpu_us_per_heartbeat": cpu * 1e6 / sent if sent and cpu else None,
     }
 
