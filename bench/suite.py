@@ -37,13 +37,13 @@ class Entry(NamedTuple):
 
 
 _ALL_PEERS: Final = " ".join(f"--peer {name}" for name in PEERS)
-_LARGE_PEERS: Final = "--peer nats --peer nchan --peer floor"
+_FEW_PEERS: Final = "--peer nats --peer nchan --peer floor"
 
 ENTRIES: Final = (
     Entry("paced", f"bench.fanout --rounds 2 --seconds 6 {_ALL_PEERS}", 300),
-    Entry("saturated", f"bench.fanout --mode saturated --rounds 2 {_ALL_PEERS}", 300),
-    Entry("large", f"bench.large --seconds 3 --idle-seconds 30 {_LARGE_PEERS}", 600),
-    Entry("patterns", "bench.flat --by patterns --seconds 4", 600),
+    Entry("saturated", f"bench.fanout --mode saturated --rounds 2 {_FEW_PEERS}", 300),
+    Entry("large", f"bench.large --seconds 3 --idle-seconds 30 {_FEW_PEERS}", 600),
+    Entry("patterns", "bench.flat --by patterns --seconds 4 --steps 10 100000", 600),
     Entry("publish", "bench.publish --rounds 2", 120),
     Entry("latency", "bench.latency --rounds 2 --seconds 8", 120),
     Entry("connect", "bench.connect --rounds 1 --peer nats --peer nchan", 180),
