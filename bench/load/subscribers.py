@@ -136,8 +136,9 @@ class Subscribers:
         start = stamp()
         began = loop.time()
         pace = len(everyone) / request["interval"]
-        while (elapsed := loop.time() - began) < request["seconds"]:
-            for number in range(sent, min(int(elapsed * pace), sent + _BEATS_AT_ONCE)):
+        total = int(request["seconds"] * pace)
+        while (elapsed := loop.time() - began) < request["seconds"] or sent < total:
+            for number in range(sent, min(int(elapsed * pace), total, sent + _BEATS_AT_ONCE)):
                 everyone[number % len(everyone)].say(text)
                 sent += 1
             await asyncio.sleep(_BEAT_SECONDS)
