@@ -16,6 +16,11 @@ _FANOUT: tuple[_Column, ...] = (
     ("server's core %", "server_core_busy", 100),
     ("load's core %", "load_core_busy", 100),
 )
+_GROWTH: tuple[_Column, ...] = (
+    ("last over first", "growth_overall", 1),
+    ("kept pace", "kept_pace", 1),
+)
+_PACED: tuple[_Column, ...] = (*_FANOUT, ("kept pace", "kept_pace", 1))
 
 
 def _of(lines: Lines, entry: str, columns: Sequence[_Column], benchmark: str = "") -> str:
@@ -24,16 +29,22 @@ def _of(lines: Lines, entry: str, columns: Sequence[_Column], benchmark: str = "
         cells = []
         for _, name, times in columns:
             value = lines.figure(entry, side, name, benchmark)
-            cells.append(number(None if value is None else value * times))
+            cells.append(_said(value, times))
         rows.append([NAMES.get(side, side), *cells])
     if not rows:
         return f"Not measured yet: `python -m bench.suite --only {entry}`."
     return table(["server", *(head for head, _, _ in columns)], rows)
 
 
+def _said(value: float | bool | None, times: float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    return number(None if value is None else value * times)
+
+
 def paced(lines: Lines) -> str:
-    """Paced fan-out to 1,000, with the quotient that T1 asks for."""
-    return _of(lines, "paced", _FANOUT)
+    """Paced fan-out to 1,000."""
+    return _of(lines, "paced", _PACED)
 
 
 def saturated(lines: Lines) -> str:
@@ -50,6 +61,7 @@ def large(lines: Lines) -> str:
         ("at 10,000", "memory", "kib_per_connection_all", 1.0),
         *((f"CPU µs at {size:,}", "flat", f"cpu_us_at_{size}", 1.0) for size in steps),
         ("growth of the last step", "flat", "growth", 1.0),
+        ("kept pace", "flat", "kept_pace", 1.0),
         ("last of all has it, ms", "fanout", "last_ms", 1.0),
         ("idle, % of a core", "idle", "server_core_busy", 100.0),
     ]
@@ -60,7 +72,7 @@ def large(lines: Lines) -> str:
         cells = [NAMES.get(side, side)]
         for _, benchmark, name, times in columns:
             value = lines.figure("large", side, name, benchmark)
-            cells.append(number(None if value is None else value * times))
+            cells.append(_said(value, times))
         rows.append(cells)
     return table(["server", *(column[0] for column in columns)], rows)
 
@@ -70,7 +82,7 @@ def patterns(lines: Lines) -> str:
     line = lines.line("patterns") or {}
     steps = line.get("settings", {}).get("steps", [])
     columns = [(f"CPU µs at {size:,}", f"cpu_us_at_{size}", 1.0) for size in steps]
-    return _of(lines, "patterns", [*columns, ("last over first", "growth_overall", 1.0)])
+    return _of(lines, "patterns", [*columns, *_GROWTH])
 
 
 def publish(lines: Lines) -> str:
@@ -147,6 +159,7 @@ def scale(lines: Lines) -> str:
             ("CPU µs with one", "cpu_us_with_one", 1),
             ("with two", "cpu_us_with_two", 1),
             ("two deliver, × one", "times_one", 1),
+            ("kept pace", "kept_pace", 1),
         ),
     )
 

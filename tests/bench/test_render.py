@@ -126,6 +126,15 @@ def test_without_lines_everything_is_said_to_be_unmeasured() -> None:
     assert plots(lines) == {}
 
 
+@pytest.mark.parametrize(("kept", "said"), [(True, "yes"), (False, "**no**"), (None, "–")])
+def test_whoever_did_not_keep_the_pace_is_named(kept: bool | None, said: str) -> None:
+    stored = paced(5.0)
+    stored["ours"]["kept_pace"] = kept
+    ours = tables.paced(Lines([stored])).splitlines()[2]
+    assert ours.startswith("| Bellwether |")
+    assert ours.endswith(f"| {said} |")
+
+
 def test_what_stands_between_markers_is_replaced_and_the_rest_stays() -> None:
     text = "above\n<!-- bench: paced -->\nold\n<!-- /bench -->\nbelow\n"
     once = page.rendered(text, Lines([paced(5.0)]))
