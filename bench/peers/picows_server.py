@@ -8,7 +8,13 @@ import sys
 from typing import Any
 
 import uvloop
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_create_server
+from picows import (  # type: ignore[import-not-found]  # it is not in the environment
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_create_server,
+)
 
 _everyone: set[WSTransport] = set()
 
