@@ -92,7 +92,7 @@ def write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 async def play(entry: Entry, *, quick: bool) -> list[dict[str, Any]]:
     """Run one command and return its lines; none when it failed, which stderr tells."""
     arguments = [*shlex.split(entry.command), *(["--quick"] if quick else [])]
-    began = time.time()
+    began, load = time.time(), os.getloadavg()[0]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", *arguments),
         cwd=_ROOT,
@@ -116,6 +116,8 @@ async def play(entry: Entry, *, quick: bool) -> list[dict[str, Any]]:
         "command": f"python -m {' '.join(arguments)}",
         "at": time.strftime("%Y-%m-%d %H:%M", time.gmtime(began)),
         "took_seconds": round(time.time() - began, 1),
+        # Of the last minute before it began, its predecessor in the suite included.
+        "load_average": round(load, 1),
     }
     return [about | json.loads(line) for line in out.splitlines() if line.startswith(b"{")]
 

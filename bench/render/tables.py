@@ -172,8 +172,10 @@ def machine(lines: Lines) -> str:
     about = newest["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     took = {line["entry"]: line["took_seconds"] for line in lines.all}
+    loads = [line["load_average"] for line in lines.all if "load_average" in line]
+    busy = f" The load average before each was {min(loads)} to {max(loads)}." if loads else ""
     return (
         f"{about['cores']} cores of {about['processor']}; Python {about['python']}, {versions}. "
         f"Measured from {min(str(line['at']) for line in lines.all)} to {newest['at']} UTC; the "
-        f"commands took {sum(took.values()) / 60:.0f} minutes together."
+        f"commands took {sum(took.values()) / 60:.0f} minutes together.{busy}"
     )

@@ -126,6 +126,16 @@ def test_without_lines_everything_is_said_to_be_unmeasured() -> None:
     assert plots(lines) == {}
 
 
+def test_the_machine_and_how_busy_it_was() -> None:
+    one, two = paced(5.0) | {"load_average": 0.4}, paced(5.0) | {"load_average": 2.5}
+    two |= {"entry": "saturated", "took_seconds": 120.0, "at": "2026-11-25 10:02"}
+    said = tables.machine(Lines([one, two]))
+    assert "2 cores of X; Python 3.11.7, django 5.2" in said
+    assert "from 2026-11-25 10:00 to 2026-11-25 10:02 UTC; the commands took 3 minutes" in said
+    assert said.endswith("The load average before each was 0.4 to 2.5.")
+    assert "load average" not in tables.machine(Lines([paced(5.0)]))
+
+
 @pytest.mark.parametrize(("kept", "said"), [(True, "yes"), (False, "**no**"), (None, "–")])
 def test_whoever_did_not_keep_the_pace_is_named(kept: bool | None, said: str) -> None:
     stored = paced(5.0)
