@@ -12,12 +12,13 @@ class Endpoint(NamedTuple):
     port: int
     path: str
     authorization: str
+    host: str = "127.0.0.1"
 
     def request(self, body: bytes, *, media_type: str = "application/json") -> bytes:
         """Build the request that carries this body."""
         proof = f"Authorization: {self.authorization}\r\n" if self.authorization else ""
         head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{proof}"
+            f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{proof}"
             f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
@@ -73,8 +74,8 @@ class Poster(asyncio.Protocol):
             self._transport.abort()
 
 
-async def connect(port: int, *, keep_body: bool = False) -> Poster:
-    """Open one connection to a server on this machine."""
+async def connect(port: int, host: str = "127.0.0.1", *, keep_body: bool = False) -> Poster:
+    """Open one connection to a server."""
     loop = asyncio.get_running_loop()
-    _, poster = await loop.create_connection(lambda: Poster(keep_body=keep_body), "127.0.0.1", port)
+    _, poster = await loop.create_connection(lambda: Poster(keep_body=keep_body), host, port)
     return poster
