@@ -69,6 +69,10 @@ frames_framed = Counter(
 messages_expired = Counter(
     "bellwether_messages_expired", "Messages not delivered because they had expired."
 )
+messages_dropped = Counter(
+    "bellwether_messages_dropped",
+    "Ephemeral messages that gave way because a connection did not keep up; it was told how many.",
+)
 buffers_overflowed = Counter(
     "bellwether_buffers_overflowed", "Connections closed because their buffer was full."
 )

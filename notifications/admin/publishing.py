@@ -59,9 +59,11 @@ class TopicPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         (
             "Delivery",
             {
-                "fields": ("replay_messages", "batch_size", "batch_delay"),
-                "description": "Whoever missed more than the replay cap is told so instead. "
-                "Batches are for clients that asked for them.",
+                "fields": ("replay_messages", "batch_size", "batch_delay", "overflow"),
+                "description": "Whoever missed more than the replay cap is told so instead. Live "
+                "messages wait for others until the batch is full or its delay is over; those of "
+                "high priority never wait. Overflow: what gives way when a connection does not "
+                "keep up, of ephemeral topics; durable messages are never dropped.",
             },
         ),
         (

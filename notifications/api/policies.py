@@ -1,6 +1,6 @@
 """/policies: the rules for topics, for the admin scope."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from django.http import HttpResponse
@@ -45,6 +45,10 @@ Window = Annotated[
 ]
 BatchSize = Annotated[int, msgspec.Meta(ge=1, le=100, description="a whole number, 1 to 100")]
 BatchDelay = Annotated[int, msgspec.Meta(ge=0, le=10_000, description="milliseconds, 0 to 10,000")]
+OverflowName = Annotated[
+    Literal["disconnect", "drop_oldest", "drop_newest", "conflate"],
+    msgspec.Meta(description="one of disconnect, drop_oldest, drop_newest, conflate"),
+]
 Flag = Annotated[bool, msgspec.Meta(description="true or false")]
 
 
@@ -57,6 +61,8 @@ class PolicyRules(Record, frozen=True, kw_only=True):
     idempotency: how long a retry with the same key is answered as the first was.
     payloadBytes: largest payload. replayMessages: most messages of these topics in one replay.
     batchSize, batchDelay: how live messages are gathered.
+    overflow: what gives way when a connection does not keep up, of ephemeral topics only: the
+    oldest, the newest, or all but the latest of each topic; or it is closed.
     acknowledged: messages are delivered again until they are acknowledged, each ackTimeout,
     ackAttempts times.
     """
@@ -71,6 +77,7 @@ class PolicyRules(Record, frozen=True, kw_only=True):
     replay_messages: Number | None = None
     batch_size: BatchSize | None = None
     batch_delay: BatchDelay | None = None
+    overflow: OverflowName | None = None
     acknowledged: Flag = False
     ack_timeout: Seconds | None = None
     ack_attempts: Number | None = None
@@ -179,7 +186,7 @@ def policy_answer(policy: Policy | TopicPolicy) -> PolicyBody:
     return PolicyBody(pattern=policy.pattern, **rules)
 
 
-def _columns(body: PolicyRules) -> dict[str, int | bool | None]:
+def _columns(body: PolicyRules) -> dict[str, int | bool | str | None]:
     rules = {name: getattr(body, name) for name in RULES}
     for name in TIMES:
         if rules[name] is not None:

@@ -37,7 +37,7 @@ from notifications.services.subscriptions import (
     drop_subscriptions,
 )
 
-CAPABILITIES: tuple[str, ...] = ()
+CAPABILITIES = ("batch",)
 """Capabilities of a client that this server makes use of."""
 
 RETRY = Retry(
@@ -145,6 +145,7 @@ def _bring_into_force(
     """
     hub, subscriber = connection.process.hub, connection.subscriber
     hub.register(subscriber)
+    connection.gather(frame)
     for row in allowed:
         wish = wish_of(row, epoch=hub.identity.epoch, partitions=hub.identity.partition_count)
         hub.add(subscriber, row.pattern, wish)

@@ -28,7 +28,7 @@ from notifications.gateway.outbound import (
 from notifications.gateway.replays import Replays
 from notifications.hub import Subscriber
 from notifications.hub.buffer import Buffer
-from notifications.hub.encoded import Encoded
+from notifications.hub.encoded import Encoded, event_of
 from notifications.log.records import now_ms
 from notifications.models import Session
 from notifications.process import Process
@@ -43,14 +43,17 @@ from notifications.protocol.conversation import (
     error_frame,
 )
 from notifications.protocol.frames import (
+    Auth,
     Gap,
     RequestId,
     ServerFrame,
     TokenExpiring,
     Unsubscribed,
 )
+from notifications.protocol.limits import BATCH_FRAMES
 from notifications.recovery.cursor import Offsets
 from notifications.services.sessions import SessionChange
+from notifications.topics.handling import window_of
 
 CLOSE_TIMEOUT = 5.0
 """Seconds in which a closing connection may still write what waits; then it is aborted."""
@@ -60,6 +63,9 @@ SLOW_CLOSE_TIMEOUT = 2.0
 
 TOKEN_WARNING = 60_000
 """Milliseconds before its expiry at which a client is told about its token."""
+
+DROPPED = "SLOW_CONSUMER"
+"""The reason of a gap where ephemeral messages gave way because the peer did not keep up."""
 
 TOKEN_GRACE = 10_000
 """Milliseconds after its expiry at which a connection is closed: clocks differ."""
@@ -97,12 +103,15 @@ class Connection:
         self._outbound: Outbound = (
             DirectOutbound(self._transport, process.flusher)
             if self._transport is not None
-            else AsgiOutbound(send, self._loop)
+            else AsgiOutbound(send, process.flusher, self._loop)
         )
         self.buffer = Buffer(
-            conf().buffer_bytes, wake=self._outbound.wake, overflow=self._overflowed
+            conf().buffer_bytes,
+            wake=self._outbound.wake,
+            overflow=self._overflowed,
+            dropped=self._tell_dropped,
         )
-        self._outbound.buffer = self.buffer
+        self._outbound.start(self.buffer)
         self.subscriber = Subscriber(
             self.buffer, codec=self.codec, tell_gap=self._tell_gap, lost=self._lose_place
         )
@@ -176,12 +185,15 @@ class Connection:
                 self.process.hub.remove(self.subscriber, pattern)
                 self.send(Unsubscribed(subscription_id=subscription_id, code=code, reason=reason))
 
-    def _tell_gap(self, topic: str | None, reason: str) -> None:
+    def _tell_gap(self, topic: str | None, reason: str, *, count: int | None = None) -> None:
         hub, splice = self.process.hub, self.subscriber.splice
         metrics.gaps_told.inc()
         # While it is fed from the log, what lies after its own place is still to come.
         cursor = hub.cursor(self.subscriber) if splice is None else hub.cursor_at(splice.place)
-        self.send(Gap(topic=topic, reason=reason, cursor=cursor))
+        self.send(Gap(topic=topic, reason=reason, count=count, cursor=cursor))
+
+    def _tell_dropped(self, topic: str | None, count: int) -> None:
+        self._tell_gap(topic, DROPPED, count=count)
 
     def _lose_place(self) -> None:
         # Called while the hub changes its books: what follows waits a turn.
@@ -211,9 +223,9 @@ class Connection:
             await self._outbound.stop()
             async with asyncio.timeout(self._close_timeout):
                 while (frame := self.buffer.pop()) is not None:
-                    await self._send(frame.event)
+                    await self._send(event_of([frame]))
                 for frame in self._last_words:
-                    await self._send(frame.event)
+                    await self._send(event_of([frame]))
                 code = self._outbound.close_code(close.code)
                 await self._send(
                     {"type": "websocket.close", "code": int(code), "reason": close.reason}
@@ -256,6 +268,8 @@ class Connection:
             heard = max(heard, self._transport.last_received)
         if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
             self.act(self.conversation.heartbeat_missed())
+        elif self._outbound.is_stuck(now):
+            self._close_slow()
         else:
             self._check_token()
 
@@ -283,6 +297,16 @@ class Connection:
         self.principal, self.client_id = principal, client_id
         self.handle, self.connects = handle, connects
         self.process.by_handle[handle] = self
+
+    def gather(self, auth: Auth) -> None:
+        """Gather messages as the client asks, in arrays if it takes them."""
+        wish = auth.batch
+        most = wish.max_size if wish is not None else None
+        if "batch" in (auth.capabilities or ()):
+            self.buffer.arrays = most or BATCH_FRAMES
+        if wish is not None:
+            self.subscriber.client_window = window_of(most, wish.max_delay)
+            self.subscriber.changed()
 
     def connected(self) -> None:
         """Note that auth_success is on its way."""

@@ -1,19 +1,24 @@
 """From a connection's buffer to its socket, in two ways with one behaviour.
 
-Direct: the server's protocol class takes finished bytes (see uvicorn_protocol.py). What all
-connections got in one turn of the event loop is written in the next, one write per connection.
-ASGI: any other server; a task per connection sends frame by frame.
+Direct: the server's protocol class takes finished bytes (see uvicorn_protocol.py). While the peer
+keeps up, a message goes straight to it; what had to wait is written in one go.
+ASGI: any other server; a task per connection sends message by message.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from notifications.hub.buffer import Buffer, Flusher
+from notifications.hub.buffer import Buffer
+from notifications.hub.encoded import event_of
+from notifications.hub.flusher import Flusher
 from notifications.protocol.codes import CloseCode, reconnects
 
 WRITE_BYTES = 262_144
 """Bytes that one write hands to the transport at most, so that its own buffer stays small."""
+
+WRITE_DEADLINE = 30.0
+"""Seconds in which a peer that has something to read must read some of it."""
 
 SendToPeer = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -29,8 +34,11 @@ class Transport(Protocol):
     def write(self, data: bytes) -> None:
         """Write finished WebSocket messages."""
 
-    def when_writable(self, call: Callable[[], None]) -> None:
-        """Have `call` called whenever the peer has caught up."""
+    def unsent(self) -> int:
+        """Return the bytes that were written and that the kernel has not taken yet."""
+
+    def watch(self, *, writable: Callable[[], None], blocked: Callable[[], None]) -> None:
+        """Have it told whenever the peer has caught up, and whenever it cannot be written to."""
 
     def abort(self) -> None:
         """Drop the socket."""
@@ -39,24 +47,64 @@ class Transport(Protocol):
 class DirectOutbound:
     """Writes finished bytes to the transport."""
 
+    __slots__ = ("_flusher", "_is_planned", "_stopped", "_stuck_at", "_transport", "buffer", "tick")
+
+    buffer: Buffer
+
     def __init__(self, transport: Transport, flusher: Flusher) -> None:
         self._transport = transport
         self._flusher = flusher
         self._stopped = False
-        self.buffer: Buffer
-        transport.when_writable(self.flush)
+        self._is_planned = False
+        self._stuck_at: tuple[int, float] | None = None
+        self.tick = 0
 
-    def wake(self) -> None:
-        """The buffer has stopped being empty."""
-        self._flusher.add(self.flush)
+    def start(self, buffer: Buffer) -> None:
+        """Write what comes into a buffer from now on."""
+        self.buffer = buffer
+        self._transport.watch(writable=self.flush, blocked=self._block)
+        self._open()
+
+    def wake(self, within: float) -> None:
+        """Something is to be written within so many seconds."""
+        if self._is_planned or self._stopped:
+            return
+        if within:
+            self._flusher.plan(self, within=within)
+        elif self._transport.can_write():  # else it is flushed when the peer has caught up
+            self._is_planned = True
+            self._flusher.add(self)
 
     def flush(self) -> None:
         """Write what waits, as far as the peer reads."""
+        self._is_planned = False
+        self._flusher.unplan(self)
         transport, buffer = self._transport, self.buffer
         while buffer.size and not self._stopped and transport.can_write():
             taken = buffer.take(WRITE_BYTES)
             if taken:  # nothing is left when all that waited has expired
                 transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
+        self._open()
+
+    def _open(self) -> None:
+        """Let what comes go straight to the peer, if nothing is before it."""
+        if not self.buffer.size and not self._stopped and self._transport.can_write():
+            self.buffer.direct = self._transport.write
+
+    def _block(self) -> None:
+        self.buffer.direct = None
+
+    def is_stuck(self, now: float) -> bool:
+        """Tell whether the peer has read nothing for WRITE_DEADLINE; asked every few seconds.
+
+        now: the event loop's clock.
+        """
+        unsent = 0 if self._transport.can_write() else self._transport.unsent()
+        if not unsent:
+            self._stuck_at = None
+        elif self._stuck_at is None or self._stuck_at[0] != unsent:
+            self._stuck_at = unsent, now
+        return self._stuck_at is not None and now - self._stuck_at[1] > WRITE_DEADLINE
 
     async def stop(self) -> None:
         """Write nothing any more; what waits stays in the buffer.
@@ -64,6 +112,8 @@ class DirectOutbound:
         Whoever empties it then may wait for the peer between two frames, and must not be overtaken.
         """
         self._stopped = True
+        self._flusher.unplan(self)
+        self.buffer.direct = None
 
     @staticmethod
     def close_code(code: int) -> int:
@@ -74,20 +124,44 @@ class DirectOutbound:
 class AsgiOutbound:
     """Sends frames through ASGI, whatever the server."""
 
-    def __init__(self, send: SendToPeer, loop: asyncio.AbstractEventLoop) -> None:
-        self._send = send
-        self._woken = asyncio.Event()
-        self.buffer: Buffer
-        self._task = loop.create_task(self._send_for_ever())
+    buffer: Buffer
 
-    def wake(self) -> None:
-        """The buffer has stopped being empty."""
+    def __init__(self, send: SendToPeer, flusher: Flusher, loop: asyncio.AbstractEventLoop) -> None:
+        self._send = send
+        self._flusher = flusher
+        self._loop = loop
+        self._woken = asyncio.Event()
+        self._sending_since: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.tick = 0
+
+    def start(self, buffer: Buffer) -> None:
+        """Send what comes into a buffer from now on."""
+        self.buffer = buffer
+        self._task = self._loop.create_task(self._send_for_ever())
+
+    def wake(self, within: float) -> None:
+        """Something is to be sent within so many seconds."""
+        if within:
+            self._flusher.plan(self, within=within)
+        else:
+            self._woken.set()
+
+    def flush(self) -> None:
+        """Send what waits."""
         self._woken.set()
+
+    def is_stuck(self, now: float) -> bool:
+        """Tell whether the peer has read nothing for WRITE_DEADLINE, as far as the server says."""
+        since = self._sending_since
+        return since is not None and now - since > WRITE_DEADLINE
 
     async def stop(self) -> None:
         """Send nothing any more; what waits stays in the buffer."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        self._flusher.unplan(self)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     @staticmethod
     def close_code(code: int) -> int:
@@ -103,11 +177,13 @@ class AsgiOutbound:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            while (frame := self.buffer.peek()) is not None:
-                await self._send(frame.event)
+            self._flusher.unplan(self)
+            while frames := self.buffer.peek():
+                self._sending_since = self._loop.time()
+                await self._send(event_of(frames))
+                self._sending_since = None
                 # Only now: a frame whose sending was stopped is still the first to send.
-                if self.buffer.peek() is frame:
-                    self.buffer.pop()
+                self.buffer.sent(frames)
 
 
 Outbound = DirectOutbound | AsgiOutbound

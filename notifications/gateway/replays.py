@@ -21,6 +21,7 @@ from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
 from notifications.services.policies import policies
+from notifications.topics.handling import window_of
 from notifications.topics.partitions import partitions_of
 
 if TYPE_CHECKING:
@@ -163,10 +164,12 @@ async def since_place(
 def wish_of(row: Subscription, *, epoch: str, partitions: int) -> Wish:
     """Say what a subscription wants delivered."""
     options = row.options
+    batch = options.get("batch") or {}
     return Wish(
         id=str(row.pk),
         # In a later life of the log it has been there from the beginning.
         begin=unnamed(row.begin, partitions) if row.epoch == epoch else (),
         max_age=options.get("maxReplayAge"),
         missed=options.get("replayMissed") is not False,
+        window=window_of(batch.get("maxSize"), batch.get("maxDelay")),
     )

@@ -6,10 +6,12 @@ tests/gateway/test_uvicorn_protocol.py fails when the internals that it leans on
 """
 
 import random
+from asyncio import BaseTransport
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 
@@ -20,8 +22,14 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.last_received = self.loop.time()
         self._on_writable: Callable[[], None] | None = None
+        self._on_blocked: Callable[[], None] | None = None
 
     # --- What uvicorn calls -------------------------------------------------------------------
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Let finished WebSocket messages go straight to the transport: each call costs."""
+        super().connection_made(transport)
+        self.write = self.transport.write
 
     def data_received(self, data: bytes) -> None:
         """Take any inbound bytes as a sign of life, WebSocket-level pongs too."""
@@ -43,6 +51,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
                 self.send_keepalive_ping,
             )
 
+    def pause_writing(self) -> None:
+        """Take nothing more for a peer that does not keep up."""
+        super().pause_writing()
+        if self._on_blocked is not None:
+            self._on_blocked()
+
     def resume_writing(self) -> None:
         """Go on with what waits: the peer has caught up."""
         super().resume_writing()
@@ -51,8 +65,33 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the application."""
-        self._on_writable = None
+        self._end()
         super().connection_lost(exc)
+
+    def handle_close(self, event: Frame) -> None:
+        """Write nothing after the answer to the peer's close."""
+        self._end()
+        super().handle_close(event)
+
+    def handle_parser_exception(self) -> None:
+        """Write nothing after the close that the peer's mistake causes."""
+        self._end()
+        super().handle_parser_exception()
+
+    def keepalive_timeout(self) -> None:
+        """Write nothing after the close of a peer that answers no ping."""
+        self._end()
+        super().keepalive_timeout()
+
+    def shutdown(self) -> None:
+        """Write nothing after the close of a server that stops."""
+        self._end()
+        super().shutdown()
+
+    def _end(self) -> None:
+        if self._on_blocked is not None:
+            self._on_blocked()
+        self._on_writable = self._on_blocked = None
 
     # --- What the gateway calls ---------------------------------------------------------------
 
@@ -62,13 +101,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.close_sent or self.disconnected or self.transport.is_closing()
         )
 
-    def write(self, data: bytes) -> None:
-        """Write finished WebSocket messages, between those that uvicorn writes itself."""
-        self.transport.write(data)
+    def unsent(self) -> int:
+        """Return the bytes that were written and that the kernel has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
-    def when_writable(self, call: Callable[[], None]) -> None:
-        """Have `call` called whenever the peer has caught up."""
-        self._on_writable = call
+    def watch(self, *, writable: Callable[[], None], blocked: Callable[[], None]) -> None:
+        """Have it told whenever the peer has caught up, and whenever it cannot be written to."""
+        self._on_writable, self._on_blocked = writable, blocked
 
     def abort(self) -> None:
         """Drop the socket without waiting for the peer."""

@@ -1,10 +1,15 @@
 """An encoded frame: made once, and shared by every connection that it goes to."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from notifications import metrics
 from notifications.log.records import Record
 from notifications.protocol.codec import JSON, SUBPROTOCOLS, Codec
+from notifications.topics.handling import Overflow
+
+ARRAY_BYTES = 65_536
+"""Bytes of frames that go into one array, unless one frame alone has more."""
 
 
 class Encoded:
@@ -13,41 +18,67 @@ class Encoded:
     data: the frame as its codec wrote it.
     size: bytes that it takes in a buffer.
     expires_at: milliseconds since 1970 after which it must not be sent any more; 0 for never.
+    topic, overflow: of a message that may be dropped, and what gives way then; None for others.
     """
 
-    __slots__ = ("_codec", "_framed", "_text", "data", "expires_at", "size")
+    __slots__ = ("_framed", "codec", "data", "expires_at", "overflow", "size", "topic")
 
-    def __init__(self, data: bytes, codec: Codec = JSON, *, expires_at: int = 0) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        codec: Codec = JSON,
+        *,
+        expires_at: int = 0,
+        topic: str = "",
+        overflow: Overflow | None = None,
+    ) -> None:
         self.data = data
         self.size = len(data)
+        self.codec = codec
         self.expires_at = expires_at
-        self._codec = codec
+        self.topic = topic
+        self.overflow = overflow
         self._framed: bytes | None = None
-        self._text: str | None = None
-
-    @property
-    def event(self) -> dict[str, Any]:
-        """The ASGI event that sends the frame, for servers that do the framing themselves."""
-        if not self._codec.text:
-            return {"type": "websocket.send", "bytes": self.data}
-        if self._text is None:
-            self._text = self.data.decode()
-        return {"type": "websocket.send", "text": self._text}
 
     @property
     def framed(self) -> bytes:
-        """The frame as one WebSocket message on the wire (RFC 6455, section 5.2).
+        """The frame as one WebSocket message on the wire.
 
         What a server sends is not masked, so the same bytes serve every socket.
         """
         if self._framed is None:
-            self._framed = (_TEXT if self._codec.text else _BINARY) + _length(self.size) + self.data
-            _framed[self._codec].inc()
+            self._framed = _frame(self.data, self.codec)
         return self._framed
 
 
-_TEXT = b"\x81"  # the final fragment of a text message
-_BINARY = b"\x82"
+def arrays_of(frames: Sequence[Encoded], most: int) -> Iterator[Sequence[Encoded]]:
+    """Cut frames into arrays of at most `most`, and of ARRAY_BYTES unless one frame has more."""
+    start = size = 0
+    for index, frame in enumerate(frames):
+        size += frame.size
+        if index > start and (index - start == most or size > ARRAY_BYTES):
+            yield frames[start:index]
+            start, size = index, frame.size
+    if frames:
+        yield frames[start:]
+
+
+def framed_array(frames: Sequence[Encoded]) -> bytes:
+    """Return frames as one WebSocket message on the wire: several are an array."""
+    if len(frames) == 1:
+        return frames[0].framed
+    codec = frames[0].codec
+    return _frame(codec.join([frame.data for frame in frames]), codec)
+
+
+def event_of(frames: Sequence[Encoded]) -> dict[str, Any]:
+    """Return the ASGI event that sends a frame, or several as an array."""
+    codec = frames[0].codec
+    data = frames[0].data if len(frames) == 1 else codec.join([frame.data for frame in frames])
+    if codec.text:
+        return {"type": "websocket.send", "text": data.decode()}
+    return {"type": "websocket.send", "bytes": data}
+
 
 _framed = {
     codec: metrics.frames_framed.labels(name.rsplit(".", 1)[1])
@@ -59,6 +90,12 @@ _encoded = {
 }
 
 
+def _frame(data: bytes, codec: Codec) -> bytes:
+    # RFC 6455, section 5.2: the final fragment of a text or a binary message, and its length.
+    _framed[codec].inc()
+    return (b"\x81" if codec.text else b"\x82") + _length(len(data)) + data
+
+
 def _length(size: int) -> bytes:
     if size < 126:
         return bytes((size,))
@@ -67,7 +104,13 @@ def _length(size: int) -> bytes:
     return b"\x7f" + size.to_bytes(8, "big")
 
 
-def encode_record(record: Record, codec: Codec = JSON, *, replayed: bool = False) -> Encoded:
+def encode_record(
+    record: Record,
+    codec: Codec = JSON,
+    *,
+    replayed: bool = False,
+    overflow: Overflow | None = None,
+) -> Encoded:
     """Encode a message of the log as its frame; an ephemeral one (offset 0) has no place."""
     is_kept = record.offset > 0
     data = codec.encode_message(
@@ -81,4 +124,4 @@ def encode_record(record: Record, codec: Codec = JSON, *, replayed: bool = False
         replayed=replayed,
     )
     _encoded[codec].inc()
-    return Encoded(data, codec, expires_at=record.expires_at)
+    return Encoded(data, codec, expires_at=record.expires_at, topic=record.topic, overflow=overflow)

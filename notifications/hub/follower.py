@@ -210,11 +210,14 @@ class Follower(ABC):
                 return  # the next hint or look starts again
             if self._places.get(partition) is not place:
                 return
+            if floor > self.floors[partition]:
+                floors = self.floors
+                self.floors = (*floors[:partition], floor, *floors[partition + 1 :])
             up_to = records[-1].offset if len(records) == CHUNK else known
             before = place.offset
             due = place.fill(records, up_to=up_to)
             metrics.holes_filled.inc(sum(1 for record in records if record.offset > before))
-            self._moved(partition, due, after=before)
+            self._moved(partition, due, after=before, floor=floor if floor > start else 0)
             if purged:
                 self._tell_purged(purged)
 
@@ -276,22 +279,30 @@ class Follower(ABC):
                 fresh.begin(state.heads[partition])
         self._began_anew()
 
-    def _moved(self, partition: int, records: Sequence[Record], *, after: int) -> None:
-        """Note that the place in a partition is not `after` any more, and hand on what was due."""
+    def _moved(
+        self, partition: int, records: Sequence[Record], *, after: int, floor: int = 0
+    ) -> None:
+        """Note that the place in a partition is not `after` any more, and hand on what was due.
+
+        floor: that of the partition, where something may have been purged before it was read.
+        """
         place = self._places[partition]
         if place.offset == after:
             return
         self._snapshot = None
         self._heads[partition] = max(self._heads[partition], place.offset)
-        self._deliver(partition, records, after=after, through=place.offset)
+        self._deliver(partition, records, after=after, through=place.offset, floor=floor)
 
     # --- What the hub does about it -------------------------------------------------------------
 
     @abstractmethod
     def _deliver(
-        self, partition: int, records: Sequence[Record], *, after: int, through: int
+        self, partition: int, records: Sequence[Record], *, after: int, through: int, floor: int
     ) -> None:
-        """Take all that the log has in a partition after one offset through another."""
+        """Take all that the log has in a partition after one offset through another.
+
+        floor: under which it was read; 0 where nothing can have been purged before.
+        """
 
     @abstractmethod
     def _tell_purged(self, purged: Sequence[tuple[str, int]]) -> None:

@@ -12,7 +12,7 @@ from notifications import metrics
 from notifications.bus import Bus, hints_of
 from notifications.bus.bus import ChannelLayer
 from notifications.database import in_database
-from notifications.hub.fan_out import fan_out
+from notifications.hub.fan_out import HandlingOf, fan_out
 from notifications.hub.follower import POLL_INTERVAL, Follower
 from notifications.hub.pages import Pages
 from notifications.hub.replay import Feeder
@@ -23,6 +23,7 @@ from notifications.log.records import Record, now_ms
 from notifications.protocol.frames import Cursor
 from notifications.recovery.cursor import Offsets, Unrecovered, named
 from notifications.recovery.splice import Splice
+from notifications.topics.handling import PLAIN
 from notifications.topics.index import TopicIndex
 from notifications.topics.partitions import partitions_of
 
@@ -33,7 +34,8 @@ REPLAY_CACHE_BYTES = 67_108_864
 class Hub(Follower):
     """The delivery side of one server process.
 
-    on_control: called with each control message of the bus.
+    on_control: called with each control message of the bus. handling_of: tells what a topic's
+    policy says of its live messages.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Hub(Follower):
         on_control: Callable[[dict[str, Any]], None],
         poll_interval: float = POLL_INTERVAL,
         replay_cache_bytes: int = REPLAY_CACHE_BYTES,
+        handling_of: HandlingOf = lambda topic: PLAIN,
     ) -> None:
         super().__init__(identity, poll_interval=poll_interval)
         self.bus = Bus(
@@ -56,6 +59,7 @@ class Hub(Follower):
         self.pages = Pages(replay_cache_bytes, self._read_page)
         self.feeder = Feeder(self.pages, identity.partition_count, heads=self.heads)
         self._subscribers: set[Subscriber] = set()
+        self._handling_of = handling_of
 
     @staticmethod
     async def _read_page(partition: int, after: int, through: int) -> Reading:
@@ -76,7 +80,7 @@ class Hub(Follower):
     def add(self, subscriber: Subscriber, pattern: str, wish: Wish) -> None:
         """Deliver what is published to a pattern from now on; `follow` it first."""
         subscriber.wishes[pattern] = wish
-        subscriber.version += 1
+        subscriber.changed()
         partitions = partitions_of(pattern, self.identity.partition_count)
         if subscriber.splice is not None:
             subscriber.splice.concern(partitions)
@@ -88,7 +92,7 @@ class Hub(Follower):
     def remove(self, subscriber: Subscriber, pattern: str) -> None:
         """Stop delivering what only this pattern matched."""
         subscriber.wishes.pop(pattern, None)
-        subscriber.version += 1
+        subscriber.changed()
         if not self.index.remove(pattern, subscriber):
             return
         self._need_no_longer(partitions_of(pattern, self.identity.partition_count))
@@ -165,14 +169,14 @@ class Hub(Follower):
     # --- What comes from the log ----------------------------------------------------------------
 
     def _on_ephemeral(self, records: Sequence[Record]) -> None:
-        fan_out(self.index, records, now=now_ms())
+        fan_out(self.index, records, now=now_ms(), handling_of=self._handling_of)
 
     def _deliver(
-        self, partition: int, records: Sequence[Record], *, after: int, through: int
+        self, partition: int, records: Sequence[Record], *, after: int, through: int, floor: int
     ) -> None:
-        self.pages.note(partition, after, through, records)
+        self.pages.note(partition, after, through, records, floor=floor)
         if records:
-            fan_out(self.index, records, now=now_ms())
+            fan_out(self.index, records, now=now_ms(), handling_of=self._handling_of)
 
     def _tell_purged(self, purged: Sequence[tuple[str, int]]) -> None:
         """Tell whom it concerns that messages were purged before they could be delivered."""
@@ -189,7 +193,7 @@ class Hub(Follower):
         for subscriber in list(self._subscribers):
             for pattern, wish in subscriber.wishes.items():
                 subscriber.wishes[pattern] = replace(wish, begin=())
-            subscriber.version += 1
+            subscriber.changed()
             if subscriber.splice is not None:
                 subscriber.lost()  # what it is being fed is of the old life
             else:

@@ -83,8 +83,19 @@ class Pages:
         self._reading: dict[tuple[int, int, int], asyncio.Task[_Page]] = {}
         self._size = 0
 
-    def note(self, partition: int, after: int, through: int, records: Sequence[Record]) -> None:
-        """Keep what was delivered live: all that the log has after one offset through another."""
+    def note(
+        self,
+        partition: int,
+        after: int,
+        through: int,
+        records: Sequence[Record],
+        *,
+        floor: int = 0,
+    ) -> None:
+        """Keep what was delivered live: all that the log has after one offset through another.
+
+        floor: under which it was read, if it was.
+        """
         start = 0
         while after < through:
             number = after // PAGE
@@ -92,17 +103,18 @@ class Pages:
             stop = start
             while stop < len(records) and records[stop].offset <= end:
                 stop += 1
-            self._extend((partition, number), after, end, records[start:stop])
+            self._extend((partition, number), after, end, records[start:stop], floor)
             after, start = end, stop
         self._trim()
 
     def _extend(
-        self, key: tuple[int, int], after: int, through: int, records: Sequence[Record]
+        self, key: tuple[int, int], after: int, through: int, records: Sequence[Record], floor: int
     ) -> None:
         page = self._pages.get(key)
         if page is None or page.through < after:
-            self._put(key, _Page(after, through, records, floor=0))
+            self._put(key, _Page(after, through, records, floor=floor))
             return
+        page.floor = max(page.floor, floor)
         fresh = [Kept(record) for record in records if record.offset > page.through]
         page.kept += fresh
         page.through = max(page.through, through)
@@ -163,6 +175,8 @@ class Pages:
         live = self._pages.get((partition, number))
         if live is not None and page.after <= live.after <= page.through <= live.through:
             page.kept += [kept for kept in live.kept if kept.record.offset > page.through]
+            if live.floor > page.through:
+                page.floor = live.floor
             page.through = live.through
             page.size = sum(_size(kept.record) for kept in page.kept)
         self._put((partition, number), page)

@@ -81,7 +81,12 @@ class Feeder:
             place[partition] = start
         splice = Splice(place, starts)
         while (due := splice.next(replay.through)) is not None:
-            replay.count += await self._feed(subscriber, wanted, due, splice, replayed=True)
+            try:
+                replay.count += await self._feed(subscriber, wanted, due, splice, replayed=True)
+            except LostPlaceError:
+                if replay.count:
+                    raise
+                return Unrecovered.BEYOND_RETENTION  # the floors were older than the purge
         metrics.messages_replayed.inc(replay.count)
         return None
 

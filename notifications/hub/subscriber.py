@@ -8,7 +8,11 @@ from notifications.hub.encoded import Encoded
 from notifications.protocol.codec import JSON, Codec
 from notifications.recovery.cursor import Offsets
 from notifications.recovery.splice import Splice
+from notifications.topics.handling import Handling, Window
 from notifications.topics.matching import matches
+
+KNOWN_TOPICS = 1_000
+"""Topics whose windows a connection remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +22,14 @@ class Wish:
     id: the subscription's; empty while it is being made. begin: what lies at or before it, by
     partition, is not wanted. max_age: milliseconds; what was older when it could have been
     replayed is not wanted from a replay. missed: whether anything is wanted from a replay after a
-    resume.
+    resume. window: how long a live message may wait for others; None where that is left open.
     """
 
     id: str
     begin: Offsets = ()
     max_age: int | None = None
     missed: bool = True
+    window: Window | None = None
 
     def begins_before(self, partition: int, offset: int) -> bool:
         """Tell whether a place lies after the beginning."""
@@ -42,6 +47,7 @@ class Subscriber:
     __slots__ = (
         "_closed",
         "buffer",
+        "client_window",
         "codec",
         "delivered",
         "detached",
@@ -50,6 +56,7 @@ class Subscriber:
         "tell_gap",
         "told",
         "version",
+        "windows",
         "wishes",
     )
 
@@ -76,12 +83,40 @@ class Subscriber:
         """How far it is fed from the log; None while it follows live."""
         self.detached = 0
         """How many pieces of work keep it from following live."""
+        self.client_window: Window | None = None
+        """How long its live messages may wait for others, as the client said for all of them."""
+        self.windows: dict[str, list[Window | None]] | None = None
+        """The same by topic, for each wish that matches; None while it leaves all of it open."""
         self._closed = False
 
-    def give(self, frame: Encoded) -> None:
-        """Put a message into the buffer."""
-        if not self._closed and self.buffer.push(frame):
+    def give(self, frame: Encoded, window: Window | None = None) -> None:
+        """Put a message into the buffer; window: how long it may wait for others."""
+        if not self._closed and self.buffer.push(frame, window):
             self.delivered += 1
+
+    def changed(self) -> None:
+        """Take note that `wishes` or `client_window` changed."""
+        self.version += 1
+        own = self.client_window or any(wish.window for wish in self.wishes.values())
+        self.windows = {} if own else None
+
+    def window(self, topic: str, rules: Handling) -> Window | None:
+        """Return how long a live message may wait for others.
+
+        A wish's own window counts before the client's, and that before the policy's (`rules`); of
+        several wishes the one that waits least.
+        """
+        assert self.windows is not None
+        found = self.windows.get(topic)
+        if found is None:
+            if len(self.windows) >= KNOWN_TOPICS:
+                self.windows.clear()
+            found = [wish.window or self.client_window for wish in self.wanting(topic)]
+            self.windows[topic] = found
+        windows = [window or rules.window for window in found]
+        if not windows or None in windows:
+            return None
+        return min((window for window in windows if window is not None), key=lambda w: w.delay)
 
     def wanting(self, topic: str) -> list[Wish]:
         """Return the wishes whose pattern matches a topic."""

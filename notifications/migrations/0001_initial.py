@@ -230,6 +230,7 @@ class Migration(migrations.Migration):
                 ('replay_messages', models.PositiveBigIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='replay cap (messages)')),
                 ('batch_size', models.PositiveBigIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)], verbose_name='batch size (messages)')),
                 ('batch_delay', models.PositiveBigIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(10000)], verbose_name='batch delay (milliseconds)')),
+                ('overflow', models.CharField(blank=True, choices=[('disconnect', 'disconnect'), ('drop_oldest', 'drop oldest'), ('drop_newest', 'drop newest'), ('conflate', 'conflate')], max_length=16, null=True)),
                 ('acknowledged', models.BooleanField(default=False, verbose_name='acknowledged delivery')),
                 ('ack_timeout', models.PositiveBigIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='acknowledge within (seconds)')),
                 ('ack_attempts', models.PositiveBigIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='delivery attempts')),
@@ -238,7 +239,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'topic policies',
                 'ordering': ('pattern',),
-                'constraints': [models.CheckConstraint(condition=models.Q(('acknowledged', True), ('ephemeral', True), _negated=True), name='what_is_not_kept_cannot_be_delivered_again', violation_error_message='Ephemeral messages are not kept, so they cannot be delivered again; switch off one of the two.')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('acknowledged', True), ('ephemeral', True), _negated=True), name='what_is_not_kept_cannot_be_delivered_again', violation_error_message='Ephemeral messages are not kept, so they cannot be delivered again; switch off one of the two.'), models.CheckConstraint(condition=models.Q(('ephemeral', True), ('overflow__isnull', True), ('overflow', 'disconnect'), _connector='OR'), name='what_is_kept_is_never_dropped', violation_error_message='Messages of the log are never dropped: overflow other than disconnect is for ephemeral topics.')],
             },
         ),
         migrations.AddIndex(

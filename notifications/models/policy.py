@@ -11,6 +11,7 @@ from django.dispatch import receiver
 from notifications.errors import BadTopic
 from notifications.models.log import Log
 from notifications.topics.grammar import parse_pattern
+from notifications.topics.handling import Overflow
 
 MIN_IDEMPOTENCY = 86_400
 """Seconds for which a retry is answered as the first was, at least; the contract's 24 hours."""
@@ -42,6 +43,7 @@ class TopicPolicy(models.Model):
     idempotency: how long a retry with the same key is answered as the first was.
     payload_bytes: largest payload. replay_messages: most messages of these topics in one replay.
     batch_size, batch_delay: how live messages are gathered.
+    overflow: what gives way when a connection does not keep up; only ephemeral messages can.
     acknowledged: messages are delivered again until they are acknowledged: each ack_timeout (longer
     with each attempt), ack_attempts times; then they are marked undelivered.
     swept_before: retention has been applied to what was published before.
@@ -58,6 +60,12 @@ class TopicPolicy(models.Model):
     replay_messages = _number("replay cap (messages)")
     batch_size = _number("batch size (messages)", most=100)
     batch_delay = _number("batch delay (milliseconds)", least=0, most=10_000)
+    overflow = models.CharField(  # noqa: DJ001  # null where no rule is set, as everywhere here
+        max_length=16,
+        null=True,
+        blank=True,
+        choices=[(one.value, one.value.replace("_", " ")) for one in Overflow],
+    )
     acknowledged = models.BooleanField("acknowledged delivery", default=False)
     ack_timeout = _number("acknowledge within (seconds)")
     ack_attempts = _number("delivery attempts")
@@ -72,6 +80,14 @@ class TopicPolicy(models.Model):
                 name="what_is_not_kept_cannot_be_delivered_again",
                 violation_error_message="Ephemeral messages are not kept, so they cannot be "
                 "delivered again; switch off one of the two.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ephemeral=True)
+                | models.Q(overflow__isnull=True)
+                | models.Q(overflow="disconnect"),
+                name="what_is_kept_is_never_dropped",
+                violation_error_message="Messages of the log are never dropped: overflow other "
+                "than disconnect is for ephemeral topics.",
             ),
         )
 

@@ -17,7 +17,7 @@ from notifications.conf import conf
 from notifications.database import in_background, in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub
-from notifications.hub.buffer import Flusher
+from notifications.hub.flusher import Flusher
 from notifications.hub.follower import LOCAL_POLL_INTERVAL, POLL_INTERVAL
 from notifications.log.creation import read_identity
 from notifications.log.identity import log_identity
@@ -82,6 +82,7 @@ class Process:
                 LOCAL_POLL_INTERVAL if isinstance(layer, InMemoryChannelLayer) else POLL_INTERVAL
             ),
             replay_cache_bytes=conf().replay_cache_bytes,
+            handling_of=policies.handling_of,
         )
         await in_database(policies.refresh)
         await in_database(register_server, self.server_id, now=timezone.now())

@@ -47,6 +47,9 @@ class Codec(Protocol):
     def encode(self, frame: ServerFrame) -> bytes:
         """Write a frame."""
 
+    def join(self, frames: Sequence[bytes]) -> bytes:
+        """Make an array of frames that were written before."""
+
     def encode_message(
         self,
         *,

@@ -1,5 +1,7 @@
 """JSON in text messages: subprotocol `notifications.v1.json`."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from notifications.protocol.client_frames import ClientFrame
@@ -71,6 +73,10 @@ class JsonCodec:
     def encode(self, frame: ServerFrame) -> bytes:
         """Write a frame as compact JSON."""
         return _ENCODER.encode(frame)
+
+    def join(self, frames: Sequence[bytes]) -> bytes:
+        """Make an array of frames that were written before."""
+        return b"[" + b",".join(frames) + b"]"
 
     def encode_message(
         self,

@@ -7,6 +7,7 @@ goes out is written from the same records, and a payload from its stored JSON.
 
 import math
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -55,6 +56,10 @@ _WRITER = msgspec.json.Encoder()
 _NO_JSON = msgspec.Raw(b"1e999")
 """JSON text that no decoder takes for a value: it stands where JSON has nothing to stand there, so
 that a field with it is refused, forgiven or ignored as such fields are."""
+
+
+def _array16(count: int) -> bytes:
+    return b"\xdc" + count.to_bytes(2, "big")
 
 
 class _StoredMessage(Frame, frozen=True, kw_only=True, tag="message"):
@@ -115,6 +120,11 @@ class MsgpackCodec:
             return _PACKER.encode(frame)
         except OverflowError:  # in the options of a subscription, which are the client's own JSON
             return pack_json(_WRITER.encode(frame))
+
+    def join(self, frames: Sequence[bytes]) -> bytes:
+        """Make an array of frames that were written before."""
+        header = bytes((0x90 | len(frames),)) if len(frames) < 16 else _array16(len(frames))
+        return header + b"".join(frames)
 
     def encode_message(
         self,

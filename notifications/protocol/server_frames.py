@@ -163,11 +163,13 @@ class Gap(Frame, frozen=True, kw_only=True, tag="gap"):
 
     topic: where only one is concerned.
     reason: why.
+    count: how many are missing, where that is known: ephemeral ones that were dropped.
     cursor: where the certain part begins.
     """
 
     topic: str | None = None
     reason: str
+    count: int | None = None
     cursor: Cursor
 
 

@@ -13,6 +13,7 @@ from django.db import transaction
 from notifications.errors import BadFrame
 from notifications.models import TopicPolicy
 from notifications.topics.grammar import MANY, ONE, parse_pattern
+from notifications.topics.handling import PLAIN, Handling, Overflow, window_of
 from notifications.topics.matching import matches
 
 KEPT_SECONDS = 2.0
@@ -37,6 +38,7 @@ class Policy:
     replay_messages: int | None = None
     batch_size: int | None = None
     batch_delay: int | None = None
+    overflow: str | None = None
     acknowledged: bool = False
     ack_timeout: int | None = None
     ack_attempts: int | None = None
@@ -57,6 +59,7 @@ class Policies:
     def __init__(self) -> None:
         self._policies: list[Policy] = []
         self._known: dict[str, Policy] = {}
+        self._handlings: dict[Policy, Handling] = {}
         self._read_at = float("-inf")
 
     def refresh(self, *, max_age: float = KEPT_SECONDS) -> None:
@@ -65,7 +68,7 @@ class Policies:
         if now - self._read_at >= max_age:
             rows = TopicPolicy.objects.values(*FIELDS)
             self._policies = sorted((Policy(**row) for row in rows), key=_breadth)
-            self._known = {}
+            self._known, self._handlings = {}, {}
             self._read_at = now
 
     def of(self, topic: str) -> Policy:
@@ -79,6 +82,16 @@ class Policies:
             if len(known) < REMEMBERED:
                 known[topic] = policy
         return policy
+
+    def handling_of(self, topic: str) -> Handling:
+        """Return how a topic's live messages are handled, as far as it is known; never blocks."""
+        if not self._policies:
+            return PLAIN
+        policy = self.of(topic)
+        handling = self._handlings.get(policy)
+        if handling is None:
+            handling = self._handlings[policy] = _handling(policy)
+        return handling
 
     def __iter__(self) -> Iterator[Policy]:
         """Iterate over all policies, the most specific first."""
@@ -95,7 +108,7 @@ policies = Policies()
 """The policies of this process. A server refreshes them in the background."""
 
 
-def set_policy(pattern: str, rules: Mapping[str, int | bool | None]) -> TopicPolicy:
+def set_policy(pattern: str, rules: Mapping[str, int | bool | str | None]) -> TopicPolicy:
     """Set rules of a pattern's policy, which is made if need be; what is not named stays.
 
     rules: by the names in RULES. Raises BadTopic, and BadFrame that says which rule is wrong.
@@ -117,6 +130,13 @@ def set_policy(pattern: str, rules: Mapping[str, int | bool | None]) -> TopicPol
 def delete_policy(pattern: str) -> bool:
     """Delete a pattern's policy; tell whether there was one."""
     return TopicPolicy.objects.filter(pattern=pattern).delete()[0] > 0
+
+
+def _handling(policy: Policy) -> Handling:
+    return Handling(
+        window=window_of(policy.batch_size, policy.batch_delay),
+        overflow=Overflow(policy.overflow or Overflow.DROP_OLDEST),
+    )
 
 
 def _said(error: ValidationError) -> str:

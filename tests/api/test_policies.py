@@ -18,6 +18,7 @@ EVERYTHING: dict[str, Any] = {
     "replayMessages": 8,
     "batchSize": 9,
     "batchDelay": 10,
+    "overflow": "disconnect",
     "acknowledged": True,
     "ackTimeout": 11_000,
     "ackAttempts": 12,
@@ -64,6 +65,8 @@ def test_a_pattern_has_one_policy(admin: Api) -> None:
         ({"batchSize": 101}, "1 to 100"),
         ({"retention": 2**53 - 1}, "hundred years"),
         ({"ephemeral": True, "acknowledged": True}, "switch off one"),
+        ({"overflow": "drop_oldest"}, "never dropped"),
+        ({"overflow": "drop"}, "disconnect, drop_oldest, drop_newest, conflate"),
         ({"ephemeral": "yes"}, "true or false"),
     ],
 )

@@ -104,15 +104,19 @@ def test_every_rule_has_an_option() -> None:
     numbers = {
         name: str(90_000 + place)
         for place, name in enumerate(RULES)
-        if name not in ("ephemeral", "acknowledged", "batch_size", "batch_delay")
+        if name not in ("ephemeral", "acknowledged", "batch_size", "batch_delay", "overflow")
     } | {"batch_size": "100", "batch_delay": "0"}
     options = [part for name, n in numbers.items() for part in (f"--{name.replace('_', '-')}", n)]
-    call("policy", "a", "--acknowledged", *options)
+    call("policy", "a", "--acknowledged", "--overflow=disconnect", *options)
     row = TopicPolicy.objects.values(*RULES).get()
     assert row == {name: int(n) for name, n in numbers.items()} | {
         "ephemeral": False,
         "acknowledged": True,
+        "overflow": "disconnect",
     }
+    passing = call("policy", "b", "--ephemeral", "--overflow", "conflate")
+    assert passing == "b ephemeral overflow=conflate\n"
+    assert call("policy", "b", "--overflow", "none") == "b ephemeral\n"
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,8 @@ def test_every_rule_has_an_option() -> None:
         (("a", "--batch-size", "101"), "batch_size: .*100"),
         (("a", "--ephemeral", "--acknowledged"), "switch off one"),
         (("a", "--ephemeral", "--durable"), "not allowed with"),
+        (("a", "--overflow", "conflate"), "never dropped"),
+        (("a", "--overflow", "whatever"), "disconnect.*conflate"),
         (("a",), "has no policy"),
         (("a", "--delete"), "nothing was deleted"),
         (("a", "--delete", "--ttl", "1"), "either"),

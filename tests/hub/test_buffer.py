@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from notifications.hub import buffer as buffer_module
-from notifications.hub.buffer import Buffer, Flusher
+from notifications.hub.buffer import MESSAGES, Buffer
 from notifications.hub.encoded import Encoded
 from notifications.hub.subscriber import Subscriber
+from notifications.topics.handling import Overflow, Window
 
 
 def frame(text: str, size: int) -> Encoded:
@@ -22,8 +23,9 @@ class Watched:
         self.calls: list[str] = []
         self.buffer = Buffer(
             bound,
-            wake=lambda: self.calls.append("wake"),
+            wake=lambda within: self.calls.append("wake" if not within else f"within {within}"),
             overflow=lambda: self.calls.append("overflow"),
+            dropped=lambda topic, count: self.calls.append(f"dropped {count} of {topic}"),
         )
         self.subscriber = Subscriber(self.buffer)
 
@@ -34,14 +36,14 @@ class Watched:
         return taken
 
 
-def test_frames_leave_in_order_and_the_writer_is_woken_once() -> None:
+def test_frames_leave_in_order() -> None:
     watched = Watched(100)
     for name in "abc":
         assert watched.buffer.push(frame(name, 10))
     assert (watched.buffer.size, len(watched.buffer)) == (30, 3)
     assert watched.drain() == ["a", "b", "c"]
-    assert watched.calls == ["wake"]
     assert watched.buffer.size == 0
+    assert watched.calls == ["wake"] * 3
 
 
 def test_over_the_bound_everything_is_let_go_once() -> None:
@@ -50,7 +52,7 @@ def test_over_the_bound_everything_is_let_go_once() -> None:
     watched.buffer.push(frame("b", 15))
     assert not watched.buffer.push(frame("c", 1))
     assert not watched.buffer.push(frame("d", 1))
-    assert watched.calls == ["wake", "overflow"]
+    assert watched.calls == ["wake", "wake", "overflow"]
     assert (watched.drain(), watched.buffer.size) == ([], 0)
 
 
@@ -76,8 +78,7 @@ def test_what_expired_while_it_waited_is_let_go(way: str, monkeypatch: pytest.Mo
     if way == "take":
         assert [framed[2:] for framed in watched.buffer.take(100)] == [b"b", b"c"]
     elif way == "peek":
-        first = watched.buffer.peek()
-        assert first is not None
+        (first,) = watched.buffer.peek()
         assert first.data == b"b"
     else:
         assert watched.drain() == ["b", "c"]
@@ -113,16 +114,108 @@ async def test_an_overrun_ends_the_waiting() -> None:
     assert not await waiting
 
 
-def test_a_flush_that_fails_stops_no_other() -> None:
-    flushed: list[str] = []
-    loop = asyncio.new_event_loop()
-    flusher = Flusher(loop)
+# --- What gives way -------------------------------------------------------------------------------
 
-    def fail() -> None:
-        raise RuntimeError("broken")
 
-    flusher.add(fail)
-    flusher.add(lambda: flushed.append("other"))
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
-    assert flushed == ["other"]
+def passing(text: str, overflow: Overflow, topic: str = "t") -> Encoded:
+    """A message of an ephemeral topic, of ten bytes."""
+    return Encoded(text.ljust(10).encode(), topic=topic, overflow=overflow)
+
+
+def test_the_oldest_give_way_and_it_is_told_when_there_is_room() -> None:
+    watched = Watched(40)
+    watched.buffer.push(frame("kept", 10))
+    for number in range(5):
+        watched.buffer.push(passing(f"p{number}", Overflow.DROP_OLDEST))
+    assert "dropped" not in " ".join(watched.calls)
+    assert watched.drain() == ["kept", "p2", "p3", "p4"]
+    assert watched.calls.count("dropped 2 of t") == 1
+    assert "overflow" not in watched.calls
+
+
+def test_the_newest_give_way() -> None:
+    watched = Watched(30)
+    taken = [watched.buffer.push(passing(f"p{n}", Overflow.DROP_NEWEST)) for n in range(5)]
+    assert taken == [True, True, True, False, False]
+    assert watched.drain() == ["p0", "p1", "p2"]
+    assert watched.calls.count("dropped 2 of t") == 1
+
+
+def test_what_is_on_its_way_does_not_give_way() -> None:
+    watched = Watched(30)
+    for number in range(3):
+        watched.buffer.push(passing(f"p{number}", Overflow.CONFLATE))
+    going = watched.buffer.peek()
+    for number in range(3, 6):
+        watched.buffer.push(passing(f"p{number}", Overflow.CONFLATE))
+    watched.buffer.sent(going)
+    assert watched.drain() == ["p5"]
+    assert watched.calls.count("dropped 4 of t") == 1
+
+
+def test_only_the_latest_of_each_topic_is_kept() -> None:
+    watched = Watched(60)
+    for number in range(4):
+        for topic in ("a", "b"):
+            watched.buffer.push(passing(f"{topic}{number}", Overflow.CONFLATE, topic))
+    assert watched.drain() == ["a3", "b3"]
+    assert watched.calls.count("dropped 6 of None") == 1
+    # Once nothing waits any more, all of them are taken again.
+    for number in range(3):
+        watched.buffer.push(passing(f"a{number}", Overflow.CONFLATE, "a"))
+    assert watched.drain() == ["a0", "a1", "a2"]
+
+
+def test_conflating_more_topics_than_fit_drops_the_oldest() -> None:
+    watched = Watched(30)
+    for topic in "abcdea":
+        watched.buffer.push(passing(topic, Overflow.CONFLATE, topic))
+    assert watched.drain() == ["d", "e", "a"]
+    assert watched.calls.count("dropped 3 of None") == 1
+
+
+def test_ephemeral_messages_give_way_to_those_of_the_log() -> None:
+    watched = Watched(30)
+    for overflow in (Overflow.DROP_NEWEST, Overflow.CONFLATE, Overflow.DROP_OLDEST):
+        watched.buffer.push(passing(overflow, overflow))
+    assert watched.buffer.push(frame("kept", 25))
+    assert watched.drain() == ["kept"]
+    assert watched.calls.count("dropped 3 of t") == 1
+
+
+def test_among_those_of_the_log_only_nothing_is_dropped() -> None:
+    watched = Watched(30)
+    watched.buffer.push(frame("a", 15))
+    watched.buffer.push(passing("p", Overflow.DROP_OLDEST))
+    assert not watched.buffer.push(frame("b", 16))
+    assert watched.calls[-1] == "overflow"
+    watched = Watched(30)
+    watched.buffer.push(frame("a", 25))
+    assert not watched.buffer.push(passing("p", Overflow.DROP_OLDEST))
+    assert watched.drain() == ["a"], "one that may be dropped closes nothing"
+    assert watched.calls[-1] == "dropped 1 of t"
+
+
+def test_messages_are_bounded_in_number_too() -> None:
+    watched = Watched(10**9)
+    for _ in range(MESSAGES):
+        watched.buffer.push(frame("", 1))
+    assert not watched.buffer.has_room
+    assert not watched.buffer.push(frame("", 1))
+    assert watched.calls[-1] == "overflow"
+
+
+def test_what_waits_is_let_go_of_when_it_has_left() -> None:
+    watched = Watched(100)
+    watched.buffer.push(passing("p", Overflow.DROP_OLDEST))
+    watched.drain()
+    assert watched.buffer._frames is None
+    assert watched.buffer._droppable is None
+
+
+def test_a_window_says_within_what_time_to_write() -> None:
+    watched = Watched(100)
+    watched.buffer.push(frame("a", 1), Window(3, 0.5))
+    watched.buffer.push(frame("b", 1), Window(3, 0.5))
+    watched.buffer.push(frame("c", 1), Window(3, 0.5))
+    assert watched.calls == ["within 0.5", "within 0.5", "wake"]

@@ -13,6 +13,7 @@ from notifications.hub.buffer import Buffer
 from notifications.hub.fan_out import fan_out
 from notifications.log.records import Record
 from notifications.protocol.codec import JSON, MSGPACK, Codec
+from notifications.topics.handling import PLAIN
 from notifications.topics.index import TopicIndex
 from tests.records import record
 
@@ -20,7 +21,7 @@ NOW = 1_700_000_000_000
 
 
 def subscriber(codec: Codec) -> Subscriber:
-    buffer = Buffer(10**6, wake=lambda: None, overflow=lambda: None)
+    buffer = Buffer(10**6, wake=lambda within: None, overflow=lambda: None)
     return Subscriber(buffer, codec=codec)
 
 
@@ -60,7 +61,7 @@ def test_once_per_codec_in_use_whoever_gets_it(texts: int, binaries: int) -> Non
     for number in range(binaries):
         subscribers.insert(min(2 * number, len(subscribers)), subscriber(MSGPACK))
     before = counted()
-    fan_out(index_of(subscribers), RECORDS, now=NOW)
+    fan_out(index_of(subscribers), RECORDS, now=NOW, handling_of=lambda topic: PLAIN)
     sent = [(one.codec, one.buffer.take(10**6)) for one in subscribers]
     assert grown(before) == {
         "json": (3, 3) if texts else (0, 0),
@@ -76,7 +77,7 @@ def test_once_per_codec_in_use_whoever_gets_it(texts: int, binaries: int) -> Non
 
 def test_both_say_the_same() -> None:
     text, binary = subscriber(JSON), subscriber(MSGPACK)
-    fan_out(index_of([text, binary]), RECORDS[:1], now=NOW)
+    fan_out(index_of([text, binary]), RECORDS[:1], now=NOW, handling_of=lambda topic: PLAIN)
     (written,), (packed,) = text.buffer.take(10**6), binary.buffer.take(10**6)
     assert (written[:1], packed[:1]) == (b"\x81", b"\x82")
     said: Any = json.loads(written[2:] if written[1] < 126 else written[4:])
@@ -91,7 +92,7 @@ def test_who_is_fed_from_the_log_costs_no_encoding() -> None:
     index = index_of([fed])
     fed.splice = object()  # type: ignore[assignment]
     before = counted()
-    fan_out(index, RECORDS, now=NOW)
+    fan_out(index, RECORDS, now=NOW, handling_of=lambda topic: PLAIN)
     assert grown(before) == {"json": (0, 0), "msgpack": (0, 0)}
     assert len(fed.buffer) == 0
 
@@ -104,6 +105,6 @@ def test_what_one_codec_cannot_write_reaches_the_others(monkeypatch: pytest.Monk
     subscribers = [subscriber(JSON), subscriber(MSGPACK), subscriber(JSON), subscriber(MSGPACK)]
     records: list[Record] = RECORDS[:2]
     with capture_logs() as logs:
-        fan_out(index_of(subscribers), records, now=NOW)
+        fan_out(index_of(subscribers), records, now=NOW, handling_of=lambda topic: PLAIN)
     assert [len(one.buffer) for one in subscribers] == [2, 0, 2, 0]
     assert [line["message_id"] for line in logs] == [one.id for one in records], "once each"

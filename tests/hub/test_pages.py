@@ -268,6 +268,19 @@ async def test_the_floor_is_that_under_which_a_page_was_read() -> None:
     assert (offsets(again), again[1]) == (through(8, 20), 7), "it still has what was purged since"
 
 
+async def test_what_was_read_to_fill_a_hole_has_its_floor_too() -> None:
+    log = Log(20)
+    pages = Pages(10**9, log.read)
+    pages.note(0, 4, 10, log.records(6, 10), floor=6)  # 5 and 6 were purged before
+    pages.note(0, 10, 12, log.records(10, 12))
+    found = pages.cached(0, 4, 12)
+    assert found is not None
+    assert (offsets(found), found[1]) == (through(7, 12), 6)
+    pages.note(0, 12, 16, log.records(14, 16), floor=14)
+    again = await pages.load(0, 0, 16, head=16)
+    assert again[1] == 0, "read again, and the log had it all"
+
+
 async def test_a_new_life_of_the_log_begins_with_nothing() -> None:
     log = Log(20)
     pages = Pages(10**9, log.read)

@@ -41,7 +41,7 @@ class Peer:
 
     def __init__(self, *patterns: str, bound: int = 10**8) -> None:
         self.overflowed = False
-        self.buffer = Buffer(bound, wake=lambda: None, overflow=self._overflow)
+        self.buffer = Buffer(bound, wake=lambda within: None, overflow=self._overflow)
         self.subscriber = Subscriber(self.buffer)
         self.received: list[dict[str, Any]] = []
         for pattern in patterns:
@@ -348,13 +348,25 @@ async def test_many_purged_topics_of_another_subscription_do_not_matter(log: Log
     assert await log.replay(Peer("user.1.*")) == (Unrecovered.BEYOND_RETENTION, 0)
 
 
-async def test_a_purge_while_it_goes_out_is_told(log: Log, way: str) -> None:
+async def test_a_purge_that_the_floors_do_not_know_of_yet_is_told(log: Log, way: str) -> None:
     await log.publish("user.1.a", "user.1.b", "user.1.a", "user.1.b")
     await in_database(purge, "user.1.a", 3)
     # The floors are those that were known before the purge.
-    with pytest.raises(LostPlaceError):
-        await log.replay(Peer("user.1.*"), floors=ZERO)
+    lost = (Unrecovered.BEYOND_RETENTION, 0)
+    assert await log.replay(Peer("user.1.*"), floors=ZERO) == lost
     assert await log.replay(Peer("user.1.b"), floors=ZERO) == (None, 2)
+
+
+async def test_a_purge_while_it_goes_out_closes(log: Log, way: str) -> None:
+    """The client has had some of it, so it can only be told when it resumes."""
+    await log.publish("user.1.b", "user.2.a", "user.2.b")
+    later = partition_of("user.2.a", COUNT)
+    assert later > USER_1, "partitions go out in order"
+    await in_database(purge, "user.2.a", 1, partition=later)
+    peer = Peer("user.1.*", "user.2.*")
+    with pytest.raises(LostPlaceError):
+        await log.replay(peer, floors=ZERO)
+    assert peer.take() == ["user.1.b"]
 
 
 # --- While it goes out ----------------------------------------------------------------------------

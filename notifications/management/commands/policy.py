@@ -9,6 +9,7 @@ from notifications.errors import BadFrame
 from notifications.management.refusals import refusals_as_command_errors
 from notifications.models import TopicPolicy
 from notifications.services.policies import RULES, delete_policy, set_policy
+from notifications.topics.handling import Overflow
 
 CLEAR = "none"
 """The value that clears a rule."""
@@ -55,6 +56,11 @@ class Command(BaseCommand):
         for name, (unit, meaning) in NUMBERS.items():
             parser.add_argument(_option(name), type=_value, metavar=unit, help=meaning)
         parser.add_argument(
+            "--overflow",
+            choices=(*map(str, Overflow), CLEAR),
+            help="what gives way when a connection does not keep up (ephemeral topics only)",
+        )
+        parser.add_argument(
             "--acknowledged",
             action=BooleanOptionalAction,
             help="messages are delivered again until they are acknowledged",
@@ -100,7 +106,7 @@ def _shown(policy: TopicPolicy) -> list[str]:
     shown = ["ephemeral" if policy.ephemeral else "durable"]
     if policy.acknowledged:
         shown.append("acknowledged")
-    for name in NUMBERS:
+    for name in (*NUMBERS, "overflow"):
         if (value := getattr(policy, name)) is not None:
             shown.append(f"{_option(name)[2:]}={value}")
     return shown
