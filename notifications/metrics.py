@@ -42,6 +42,7 @@ messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as pa
 gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")
 
+tasks = Gauge("bellwether_tasks", "Tasks in the event loop of this server.")
 connections = Gauge("bellwether_connections", "Open connections, authenticated or not.")
 connections_accepted = Counter("bellwether_connections_accepted", "Connections accepted.")
 connections_refused = Counter(
