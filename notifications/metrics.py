@@ -57,6 +57,7 @@ messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as pa
 gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")
 
+tasks = Gauge("bellwether_tasks", "Tasks in the event loop of this server.")
 connections = Gauge("bellwether_connections", "Open connections, authenticated or not.")
 connections_unauthenticated = Gauge(
     "bellwether_connections_unauthenticated", "Open connections that have not authenticated yet."

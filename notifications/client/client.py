@@ -11,11 +11,12 @@ import msgspec
 from websockets.uri import parse_uri
 
 from notifications.client.acknowledger import Acknowledger
-from notifications.client.connection import ConnectionEnded, Received
+from notifications.client.connection import ConnectionEnded
 from notifications.client.inbox import Event, EventKind, Inbox, Message, cursor_of
 from notifications.client.link import Link
 from notifications.client.requests import Requests
 from notifications.client.subscriptions import Subscriptions
+from notifications.client.wire import CodecName, Received, payload_of, wire_of
 from notifications.errors import BadFrame, NotificationError
 from notifications.protocol.frames import (
     Auth,
@@ -37,7 +38,6 @@ from notifications.protocol.frames import (
     TokenExpiring,
     Unsubscribed,
 )
-from notifications.protocol.limits import check_payload
 from notifications.resilience.backoff import RetryPolicy
 
 Token = str | Callable[[], str | Awaitable[str]]
@@ -57,6 +57,7 @@ class NotificationClient:
     inbox: messages that may wait for the application. on_event: called in the event loop with
     each Event; they are logged when it is None.
     acknowledge: tell the server every few seconds, and before `close`, how far the application is.
+    codec: what goes over the socket; it changes no value.
     """
 
     def __init__(
@@ -69,13 +70,15 @@ class NotificationClient:
         inbox: int = 1_000,
         on_event: Callable[[Event], None] | None = None,
         acknowledge: bool = False,
+        codec: CodecName = "json",
     ) -> None:
         parse_uri(url)  # raises InvalidURI to the caller, not in the background
+        self._wire = wire_of(codec)
         self.client_id = client_id or f"python-{uuid.uuid4().hex}"
         self._token = token
         self._on_event = on_event or _log
         self._inbox = Inbox(inbox)
-        self._link = Link(url, self, policy=retry, has_fresh_tokens=callable(token))
+        self._link = Link(url, self, self._wire, policy=retry, has_fresh_tokens=callable(token))
         # A full inbox is read past while an answer is awaited, hence the wake-up.
         self._requests = Requests(self._link, on_ask=self._inbox.changed.set)
         self._subscriptions = Subscriptions(self._requests, tell=self._on_event)
@@ -176,12 +179,11 @@ class NotificationClient:
         payload: any JSON value. metadata: `priority`, `expiresAt`, `correlationId`, `source`.
         Raises NotificationError, such as Forbidden, PayloadTooLarge or Unavailable.
         """
+        raw = payload_of(payload, self._wire)
         try:
-            # Checked here: a frame over the server's bound would cost the connection.
-            raw = msgspec.Raw(check_payload(msgspec.json.encode(payload)))
             known = msgspec.convert(metadata, Metadata) if metadata is not None else None
-        except (TypeError, ValueError, msgspec.ValidationError) as error:
-            raise BadFrame(f"The payload or the metadata is no JSON value: {error}") from error
+        except msgspec.ValidationError as error:
+            raise BadFrame(f"The metadata is not what `publish` takes: {error}") from error
         key = idempotency_key or uuid.uuid4().hex  # makes the retry after a lost answer safe
         reply = await self._requests.ask(
             lambda number: Publish(

@@ -4,8 +4,9 @@ import asyncio
 import itertools
 from collections.abc import Callable
 
-from notifications.client.connection import Connection, ConnectionEnded, Received
+from notifications.client.connection import Connection, ConnectionEnded
 from notifications.client.link import Link
+from notifications.client.wire import Received
 from notifications.errors import ERRORS, NotificationError
 from notifications.protocol.frames import ClientFrame, Error
 

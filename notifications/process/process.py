@@ -111,6 +111,7 @@ class Process:
                 self._every(pause, self._sweep, name="sweeps"),
                 self._every(min(pause, DELIVERIES_PAUSE), self._sweep_deliveries, name="retries"),
             ]
+        metrics.tasks.set_function(lambda: len(asyncio.all_tasks(self._loop)))
         logger.info("server started", server=self.server_id, epoch=identity.epoch)
 
     async def stop(self) -> None:
