@@ -51,7 +51,6 @@ from notifications.protocol.frames import (
     Unsubscribed,
 )
 from notifications.protocol.limits import BATCH_FRAMES
-from notifications.recovery.cursor import Offsets
 from notifications.services.sessions import SessionChange
 from notifications.topics.handling import window_of
 
@@ -93,8 +92,6 @@ class Connection:
         self.client_id = ""
         self.handle: uuid.UUID | None = None
         self.connects = 0
-        self.acked: Offsets = ()
-        """How far the client has come, as it said last: with its `ack`, or when it resumed."""
         self.replays = Replays(self)
         self._send = send
         self._loop = asyncio.get_running_loop()

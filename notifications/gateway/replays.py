@@ -18,7 +18,7 @@ from notifications.log.read import read_newest
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
-from notifications.protocol.frames import ReplayComplete, RequestId
+from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
 from notifications.services.policies import policies
 from notifications.topics.handling import window_of
@@ -76,7 +76,8 @@ class Replays:
             permitted=lambda topic: may_subscribe(principal, topic),
         )
         known = after if isinstance(after, Unrecovered) else None
-        self._task = asyncio.create_task(self._run(replay, known, request_id), name="replay")
+        end = connection.process.hub.cursor_at(through)
+        self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
 
     def stop(self) -> None:
         """Send nothing of it any more."""
@@ -89,12 +90,17 @@ class Replays:
             await asyncio.wait([self._task])
 
     async def _run(
-        self, replay: Replay, known: Unrecovered | None, request_id: RequestId | None
+        self,
+        replay: Replay,
+        known: Unrecovered | None,
+        end: Cursor,
+        request_id: RequestId | None,
     ) -> None:
         connection = self._connection
         hub, subscriber = connection.process.hub, connection.subscriber
         async with leaving_on_failure(connection):
             unrecovered = known or await hub.feeder.replay(subscriber, replay)
+            require_epoch(connection, end.epoch)
             metrics.replays.labels(unrecovered or "recovered").inc()
             subscriber.told = replay.through
             connection.send(
@@ -102,7 +108,7 @@ class Replays:
                     id=request_id,
                     recovered=unrecovered is None,
                     count=replay.count,
-                    cursor=hub.cursor_at(replay.through),
+                    cursor=end,
                     reason=unrecovered.value if unrecovered is not None else None,
                 )
             )
@@ -117,7 +123,7 @@ async def leaving_on_failure(connection: "Connection") -> AsyncIterator[None]:
     except StoppedError:
         pass  # it is closing already
     except LostPlaceError:
-        connection.disconnect(CloseCode.LOST_PLACE, "What you missed was purged meanwhile. Resume.")
+        connection.disconnect(CloseCode.LOST_PLACE, "The log does not have it any more. Resume.")
     except Unavailable:
         connection.disconnect(
             CloseCode.TRY_AGAIN_LATER, "The log cannot be read now. Resume.", retry_after=1000
@@ -125,6 +131,15 @@ async def leaving_on_failure(connection: "Connection") -> AsyncIterator[None]:
     except Exception:
         logger.exception("a replay failed")
         connection.disconnect(CloseCode.LOST_PLACE, "The replay failed. Resume.")
+
+
+def require_epoch(connection: "Connection", epoch: str) -> None:
+    """Raise LostPlaceError when offsets of an epoch are offsets of the past.
+
+    For whoever has waited since it took them: in another life of the log they mean nothing.
+    """
+    if connection.process.hub.identity.epoch != epoch:
+        raise LostPlaceError
 
 
 def caps() -> Caps:

@@ -194,6 +194,7 @@ class Hub(Follower):
             for pattern, wish in subscriber.wishes.items():
                 subscriber.wishes[pattern] = replace(wish, begin=())
             subscriber.changed()
+            subscriber.acked = self.offsets()  # offsets of the old life compare with nothing
             if subscriber.splice is not None:
                 subscriber.lost()  # what it is being fed is of the old life
             else:
