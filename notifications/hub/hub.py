@@ -14,6 +14,7 @@ from notifications.bus.bus import ChannelLayer
 from notifications.database import in_database
 from notifications.hub.fan_out import HandlingOf, fan_out
 from notifications.hub.follower import POLL_INTERVAL, Follower
+from notifications.hub.giving import Giver
 from notifications.hub.pages import Pages
 from notifications.hub.replay import Feeder
 from notifications.hub.subscriber import Subscriber, Wish
@@ -58,6 +59,7 @@ class Hub(Follower):
         self.index: TopicIndex[Subscriber] = TopicIndex()
         self.pages = Pages(replay_cache_bytes, self._read_page)
         self.feeder = Feeder(self.pages, identity.partition_count, heads=self.heads)
+        self.giver = Giver(self.offsets)
         self._subscribers: set[Subscriber] = set()
         self._handling_of = handling_of
 

@@ -6,7 +6,7 @@ the pages in memory; where a client of few topics was away for long, only its to
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from notifications import metrics
 from notifications.database import in_database
@@ -22,7 +22,7 @@ from notifications.log.read import (
     read_purged,
     read_range,
 )
-from notifications.log.records import Record, now_ms
+from notifications.log.records import now_ms
 from notifications.recovery.cursor import Offsets, Unrecovered, below
 from notifications.recovery.splice import Range, Splice
 from notifications.topics.partitions import partitions_of
@@ -40,9 +40,6 @@ it has missed something."""
 
 ROOM_DEADLINE = 30.0
 """Seconds that a peer may take to make room for the next piece; then it is a slow consumer."""
-
-DETACHED_PAUSE = 0.05
-"""Seconds between two looks whether a connection follows live again."""
 
 BREATH = 200
 """Messages after which other connections have their turn."""
@@ -101,22 +98,6 @@ class Feeder:
             if due is None:
                 return
             await self._feed(subscriber, wanted, due, subscriber.splice, replayed=False)
-
-    async def give(self, subscriber: Subscriber, records: Iterable[Record]) -> int:
-        """Send some messages once more, flagged, as far as the connection wants them."""
-        given = 0
-        while subscriber.splice is not None and not subscriber.is_closed:  # noqa: ASYNC110
-            # Its client would take these for missed ones.
-            await asyncio.sleep(DETACHED_PAUSE)
-        now = now_ms()
-        for record in records:
-            if not subscriber.wanting(record.topic) or 0 < record.expires_at <= now:
-                continue
-            if subscriber.is_closed or not await subscriber.buffer.room(within=ROOM_DEADLINE):
-                break
-            subscriber.give(Kept(record).frame(subscriber.codec, replayed=True))
-            given += 1
-        return given
 
     # --- Whether it can be whole ----------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class Redeliveries:
         try:
             async with asyncio.timeout(GIVE_DEADLINE):
                 await asyncio.gather(
-                    *(self._hub.feeder.give(subscriber, records) for subscriber in subscribers)
+                    *(self._hub.giver.give(subscriber, records) for subscriber in subscribers)
                 )
         except TimeoutError:
             logger.warning("a redelivery was not taken in time", messages=len(records))

@@ -413,35 +413,6 @@ async def test_a_closed_connection_stops_it(log: Log, way: str) -> None:
     assert len(peer.take()) < 600
 
 
-async def test_two_who_wait_for_room_both_go_on(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages that are sent once more wait beside a replay."""
-    monkeypatch.setattr(replay_module, "ROOM_DEADLINE", WAIT)
-    records = await log.publish(*["user.1.a"] * 300)
-    peer = Peer("user.1.a", bound=20_000)
-    both = [
-        asyncio.create_task(log.replay(peer)),
-        asyncio.create_task(log.feeder.give(peer.subscriber, records)),
-    ]
-    await peer.until_stuck()
-    async with asyncio.timeout(WAIT / 2):
-        while not all(task.done() for task in both):
-            peer.take()
-            await asyncio.sleep(0.001)
-    assert not peer.overflowed
-    assert len(peer.take()) == 600
-
-
-async def test_given_once_more_is_what_is_still_wanted(log: Log) -> None:
-    records = await log.publish("user.1.a", "user.1.b")
-    records += await log.publish("user.1.a", expires_at=1)
-    peer = Peer("user.1.a")
-    assert await log.feeder.give(peer.subscriber, records) == 1
-    assert peer.take() == ["user.1.a"]
-    assert peer.received[0]["replayed"] is True
-    peer.subscriber.close()
-    assert await log.feeder.give(peer.subscriber, records) == 0
-
-
 # --- Back to the live stream ----------------------------------------------------------------------
 
 
