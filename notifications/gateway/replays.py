@@ -38,7 +38,9 @@ class Replays:
         self._task: asyncio.Task[None] | None = None
 
     def require_none(self) -> None:
-        """Raise RateLimited while a replay is going out."""
+        """Raise RateLimited while a replay is going out, or too many others wait for theirs."""
+        if self._connection.process.hub.turns.is_full:
+            raise RateLimited("Too many clients replay now; ask again later.", retry_after=5000)
         if self._task is not None and not self._task.done():
             raise RateLimited(
                 "A replay is going out on this connection; wait for its replay_complete.",
@@ -144,9 +146,9 @@ def require_epoch(connection: "Connection", epoch: str) -> None:
 
 def caps() -> Caps:
     """Return how many messages a replay may bring now."""
-    if not any(policy.replay_messages is not None for policy in policies):
-        return Caps(conf().replay_max_messages)
-    return Caps(conf().replay_max_messages, _policy_cap)
+    total = conf().replay_max_messages
+    own = [cap for policy in policies if (cap := policy.replay_messages) is not None]
+    return Caps(total, _policy_cap, least=min(own)) if own else Caps(total)
 
 
 def _policy_cap(topic: str) -> tuple[str, int] | None:

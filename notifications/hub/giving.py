@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from notifications.hub.pages import Kept
-from notifications.hub.replay import BREATH, ROOM_DEADLINE
+from notifications.hub.replay import ROOM_DEADLINE
 from notifications.hub.subscriber import Subscriber
+from notifications.hub.survey import BREATH
 from notifications.log.records import now_ms
 from notifications.recovery.cursor import Offsets
 

@@ -17,6 +17,7 @@ from notifications.gateway.connection import Connection
 from notifications.gateway.requests import Requests
 from notifications.hub import Hub
 from notifications.hub import follower as follower_module
+from notifications.hub import turns as turns_module
 from notifications.hub.flusher import Flusher
 from notifications.hub.subscriber import Wish
 from notifications.log.append import append
@@ -184,3 +185,37 @@ async def test_a_new_epoch_while_a_replay_goes_out(
     assert (await client.until("websocket.close"))["code"] == 4410
     kinds = [frame["type"] for frame in client.frames]
     assert kinds == ["message"] * 3 + ["disconnect", "websocket.close"]
+
+
+# --- Too much at once ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["replay", "subscribe"])
+async def test_where_too_many_replay_another_is_refused(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(turns_module, "LINE", 0)
+    client = await client_of(hub, "user.1.a")
+    if kind == "replay":
+        await client.ask(Replay(id=7, cursor={}))
+    else:
+        options = SubscriptionOptions(since={"last": 2})
+        await client.ask(Subscribe(id=7, topic="user.1.b", options=options))
+    error = await client.until("error")
+    assert (error["id"], error["code"], error["temporary"]) == (7, "RATE_LIMITED", True)
+    assert error["retryAfter"] > 0
+    assert not await in_database(Subscription.objects.exists)
+
+
+async def test_a_resume_that_cannot_be_served_comes_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await client_of(hub, "user.1.a")
+    await publish(hub, "user.1.a")
+    hub.pages.clear()
+    monkeypatch.setattr(turns_module, "LINE", 0)
+    through = hub.detach(client.connection.subscriber)
+    client.connection.replays.start(ZERO, through, request_id=1, after_resume=True)
+    disconnect = await client.until("disconnect")
+    assert (disconnect["code"], disconnect["reconnect"]) == (1013, True)
+    assert disconnect["retryAfter"] > 0

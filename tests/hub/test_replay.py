@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +10,16 @@ from django.db.models import F
 
 from notifications.database import in_database
 from notifications.hub import replay as replay_module
+from notifications.hub import survey as survey_module
 from notifications.hub.buffer import Buffer
 from notifications.hub.pages import Pages
 from notifications.hub.replay import Feeder, LostPlaceError, StoppedError
 from notifications.hub.subscriber import Subscriber, Wish
+from notifications.hub.turns import Turns
 from notifications.hub.wanted import Caps, Replay
 from notifications.log import read as read_module
 from notifications.log.append import append
+from notifications.log.headlines import read_headlines
 from notifications.log.read import LogState, Reading, read_range, read_state
 from notifications.log.records import Record
 from notifications.models import Message, Partition, Topic
@@ -76,7 +78,7 @@ class Log:
     def __init__(self) -> None:
         self.heads: Offsets = ZERO
         self.reads = 0
-        self.feeder = Feeder(Pages(10**9, self._read), COUNT, heads=lambda: self.heads)
+        self.feeder = Feeder(Pages(10**9, self._read), Turns(), COUNT, heads=lambda: self.heads)
 
     async def _read(self, partition: int, after: int, through: int) -> Reading:
         self.reads += 1
@@ -120,7 +122,8 @@ def log() -> Log:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have a partition read in each of the ways there are."""
     if request.param != "shared":
-        monkeypatch.setattr(replay_module, "SHARED_SPAN", -1)
+        for module in (replay_module, survey_module):
+            monkeypatch.setattr(module, "SHARED_SPAN", -1)
     if request.param == "wide":
         monkeypatch.setattr(read_module, "TOPICS_BOUND", 0)
     return str(request.param)
@@ -145,15 +148,11 @@ async def test_all_ways_of_reading_bring_the_same(
 ) -> None:
     ways: list[str] = []
 
-    def watched(name: str, read: Callable[..., Reading]) -> Callable[..., Reading]:
-        def noted(*arguments: Any) -> Reading:
-            ways.append(name)
-            return read(*arguments)
+    def watched(*arguments: Any, topics: Any, **more: Any) -> Any:
+        ways.append("wide" if topics is None else "narrow")
+        return read_headlines(*arguments, topics=topics, **more)
 
-        return noted
-
-    for name in ("read_of_topics", "read_range"):
-        monkeypatch.setattr(replay_module, name, watched(name, getattr(replay_module, name)))
+    monkeypatch.setattr(survey_module, "read_headlines", watched)
     topics = ["user.1.a", f"{NEIGHBOUR}.a", "user.1.b", "user.1", "user.1.a.deep", "other.x"]
     records = await log.publish(*(topics[n % len(topics)] for n in range(1800)))
     peer = Peer("user.1.*")
@@ -164,12 +163,7 @@ async def test_all_ways_of_reading_bring_the_same(
     assert (outcome, count) == (None, len(wanted))
     assert [f["position"] for f in peer.received] == [[r.partition, r.offset] for r in wanted]
     assert all(frame["replayed"] is True for frame in peer.received)
-    expected: dict[str, set[str]] = {
-        "shared": set(),
-        "narrow": {"read_of_topics"},
-        "wide": {"read_range"},
-    }
-    assert set(ways) == expected[way]
+    assert set(ways) == (set() if way == "shared" else {way})
     assert (log.reads > 0) == (way == "shared")
     # From a place in the middle of a page.
     peer = Peer("user.1.*", "user.1")
@@ -283,7 +277,7 @@ async def test_what_is_not_permitted_is_left_out(log: Log, way: str) -> None:
 async def test_more_than_the_cap_brings_nothing(
     log: Log, monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
-    monkeypatch.setattr(replay_module, "HEADLINES", 4)  # so that it takes several looks
+    monkeypatch.setattr(survey_module, "HEADLINES", 4)  # so that it takes several looks
     await log.publish(*["other.x", "user.1.a"] * 15)
     peer = Peer(pattern)
     assert await log.replay(peer, caps=Caps(14)) == (Unrecovered.TOO_MANY, 0)
