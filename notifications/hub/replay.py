@@ -110,12 +110,15 @@ class Feeder:
     async def catch_up(self, subscriber: Subscriber, level: Callable[[], Offsets]) -> None:
         """Give a detached connection what it has not had yet, until it stands level with the hub.
 
-        level: the hub's place now. Returns in the same turn of the loop in which it was level.
+        level: the hub's place now. Returns in the same turn of the loop in which it was level; or
+        before, when something else keeps the connection detached. That may be a subscription being
+        made, which begins where the hub stands now: nothing behind that place may be passed until
+        it is known what is wanted there.
         """
         if subscriber.splice is None:
             return
         feed = _Feed(subscriber, Wanted(subscriber, None), subscriber.splice, replayed=False)
-        while (due := feed.splice.next(level())) is not None:
+        while subscriber.detached <= 1 and (due := feed.splice.next(level())) is not None:
             await self._feed(feed, due)
 
     # --- Whether it can be whole ----------------------------------------------------------------
