@@ -49,6 +49,13 @@ log_reads = Counter("bellwether_log_reads", "Reads of the log by the hub.")
 replay_reads = Counter(
     "bellwether_replay_reads", "Reads of the log for clients that caught up; shared where possible."
 )
+replay_reads_waiting = Gauge(
+    "bellwether_replay_reads_waiting", "Reads for clients that catch up that wait for their turn."
+)
+replay_reads_refused = Counter(
+    "bellwether_replay_reads_refused",
+    "Reads for clients that catch up that were refused: the line was too long.",
+)
 replay_cache_bytes = Gauge(
     "bellwether_replay_cache_bytes", "Estimated size of the messages kept for replays."
 )

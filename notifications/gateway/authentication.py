@@ -134,7 +134,7 @@ def _bring_into_force(
         after = read_client_cursor(
             connection, frame.resume.cursor if frame.resume is not None else None
         )
-    connection.acked = hub.offsets() if isinstance(after, Unrecovered) else after
+    subscriber.acked = hub.offsets() if isinstance(after, Unrecovered) else after
     success = AuthSuccess(
         id=frame.id,
         session_id=opened.secret,
@@ -142,7 +142,7 @@ def _bring_into_force(
         capabilities=tuple(one for one in frame.capabilities or () if one in CAPABILITIES),
         resumed=opened.resumed,
         subscriptions=tuple(_held(row) for row in allowed),
-        cursor=hub.cursor_at(connection.acked) if opened.resumed else hub.cursor(subscriber),
+        cursor=hub.cursor_at(subscriber.acked) if opened.resumed else hub.cursor(subscriber),
         heartbeat=Heartbeat(
             interval=int(conf().heartbeat_interval * 1000),
             timeout=int(conf().heartbeat_timeout * 1000),

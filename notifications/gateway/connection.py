@@ -53,7 +53,6 @@ from notifications.protocol.frames import (
 )
 from notifications.protocol.limits import BATCH_FRAMES
 from notifications.protocol.states import State as ConversationState
-from notifications.recovery.cursor import Offsets
 from notifications.services.sessions import SessionChange
 from notifications.topics.handling import window_of
 
@@ -100,8 +99,6 @@ class Connection:
         self.client_id = ""
         self.handle: uuid.UUID | None = None
         self.connects = 0
-        self.acked: Offsets = ()
-        """How far the client has come, as it said last: with its `ack`, or when it resumed."""
         self._address: str | None = admitted.address
         self.replays = Replays(self)
         self._send = send

@@ -212,7 +212,7 @@ class Requests:
             raise BadCursor(
                 "Acknowledge with a cursor of this log: its epoch, and offsets that exist."
             )
-        connection.acked = later(connection.acked, place)
+        connection.subscriber.acked = later(connection.subscriber.acked, place)
         assert connection.handle is not None
         connection.process.acknowledgements.note(
             connection.handle, connection.process.hub.identity.epoch, dict(enumerate(place))
