@@ -58,16 +58,22 @@ class Endings:
 
     def hear(self, message: dict[str, Any]) -> None:
         """Do what a control message says."""
-        for subscription_id in message.get("dropped", ()):
-            for connection in list(self._connections):
-                connection.end_subscription(
-                    subscription_id, code=None, reason="The subscription was ended by an operator."
-                )
+        if dropped := frozenset(message.get("dropped", ())):
+            self._drop(dropped)
         if "close" not in message:
             return
         older = self._by_handle.get(uuid.UUID(message["close"]))
         if older is not None and older.connects < message.get("before", older.connects + 1):
             older.disconnect(int(message["code"]), str(message["reason"]))
+
+    def _drop(self, subscription_ids: frozenset[str]) -> None:
+        # Nothing says whose they are: all connections are looked through, once for all the ids.
+        for connection in list(self._connections):
+            held = [wish.id for wish in connection.subscriber.wishes.values()]
+            for subscription_id in subscription_ids.intersection(held):
+                connection.end_subscription(
+                    subscription_id, code=None, reason="The subscription was ended by an operator."
+                )
 
     async def close_ended(self) -> None:
         """Close the sockets of sessions that were ended or resumed elsewhere; raises Unavailable.

@@ -13,6 +13,7 @@ from accounts.revocations import revoked_between
 from accounts.services import create_api_key
 from notifications.database import in_database
 from notifications.errors import Unavailable
+from notifications.hub.subscriber import Wish
 from notifications.models import Session
 from notifications.process import endings as endings_module
 from notifications.process.endings import Endings
@@ -168,3 +169,34 @@ async def test_a_session_taken_elsewhere_right_before_a_long_outage_is_closed(
             await endings.close_ended()
     await endings.close_ended()
     assert connection.closed == [4504]
+
+
+class Counted(dict[str, Wish]):
+    """Wishes that count how often somebody went through them."""
+
+    passes = 0
+
+    def values(self) -> Any:
+        Counted.passes += 1
+        return super().values()
+
+    def items(self) -> Any:
+        Counted.passes += 1
+        return super().items()
+
+
+async def test_subscriptions_that_an_operator_ended_are_found_in_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Counted, "passes", 0)
+    connections = [Recorder() for _ in range(300)]
+    for number, connection in enumerate(connections):
+        wishes = {f"u.{number}.{n}": Wish(f"{number}-{n}") for n in range(5)}
+        connection.subscriber.wishes = Counted(wishes)
+    endings = Endings(SERVER, connections, {})
+    endings.hear({"dropped": [f"{number}-3" for number in range(200)] + ["unknown"]})
+    assert Counted.passes == len(connections)
+    ended = [subscription_id for one in connections for subscription_id, _ in one.told]
+    assert ended == [f"{number}-3" for number in range(200)]
+    endings.hear({})
+    assert Counted.passes == len(connections), "nothing was to be ended"
