@@ -192,8 +192,15 @@ class Process:
 
     async def _sweep(self) -> None:
         for name in SWEEPS:
-            if name != "deliveries":  # it has a timer of its own
+            if name == "deliveries":
+                continue  # it has a timer of its own
+            try:
                 await in_background(run_sweep, name, now=timezone.now())
+            except Unavailable as error:
+                cause = str(error.__cause__).strip()
+                logger.warning("a sweep failed; the others run", sweep=name, error=cause)
+            except Exception:
+                logger.exception("a sweep failed; the others run", sweep=name)
 
     async def _sweep_deliveries(self) -> None:
         await in_background(run_sweep, "deliveries", now=timezone.now())

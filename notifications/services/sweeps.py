@@ -130,8 +130,12 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
 
 
 def run_sweep(name: str, *, now: datetime) -> int:
-    """Run one sweep and count it; return how many rows it changed."""
-    changed = SWEEPS[name](now=now)
+    """Run one sweep and count it; return how many rows it changed. Raises what it met."""
+    try:
+        changed = SWEEPS[name](now=now)
+    except Exception:
+        metrics.sweep_failures.labels(name).inc()
+        raise
     metrics.sweep_runs.labels(name).inc()
     metrics.sweep_changes.labels(name).inc(changed)
     return changed
