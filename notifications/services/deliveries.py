@@ -47,9 +47,6 @@ WAKE_BATCH = 2_000
 FORGET_BATCH = 2_000
 """Rows that one statement deletes."""
 
-REDELIVERIES_KEPT = timedelta(hours=1)
-"""How long servers may find a wish for redelivery."""
-
 AWAY = "away"
 """Why a delivery is pending whose client is not connected."""
 
@@ -278,16 +275,6 @@ def pause_after(attempts: int, *, timeout: int) -> timedelta:
         initial_delay=timeout * 1_000, max_delay=max(LONGEST_PAUSE, timeout) * 1_000, jitter=False
     )
     return timedelta(milliseconds=backoff_delay(attempts - 1, spacing, random=0.0))
-
-
-def forget_redeliveries(*, now: datetime) -> int:
-    """Delete the wishes that all servers have seen; return how many."""
-    old = Redelivery.objects.filter(created_at__lt=now - REDELIVERIES_KEPT)
-    forgotten = 0
-    # In steps: one statement for all could run into its timeout, and never get anywhere.
-    while pks := list(old.order_by("created_at").values_list("pk", flat=True)[:FORGET_BATCH]):
-        forgotten += Redelivery.objects.filter(pk__in=pks).delete()[0]
-    return forgotten
 
 
 def forget_deliveries(*, now: datetime) -> int:

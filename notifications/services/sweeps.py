@@ -16,13 +16,9 @@ from notifications import metrics
 from notifications.errors import NotificationError
 from notifications.log.records import Publication
 from notifications.models import IdempotencyKey, PendingPublication
-from notifications.services.deliveries import (
-    forget_deliveries,
-    forget_redeliveries,
-    retry,
-    track,
-)
+from notifications.services.deliveries import forget_deliveries, retry, track
 from notifications.services.publishing import publication_of_row
+from notifications.services.redelivery import forget_redeliveries
 from notifications.services.retention import sweep_expired_messages, sweep_retention
 from notifications.services.servers import clear_dead_servers
 from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions

@@ -20,7 +20,6 @@ from notifications.models import (
 from notifications.services import deliveries
 from notifications.services.deliveries import (
     forget_deliveries,
-    forget_redeliveries,
     pause_after,
     retry,
     track,
@@ -414,18 +413,3 @@ def test_what_is_long_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
             (gone if is_old and state != "pending" else kept).append(row.pk)
     assert forget_deliveries(now=NOW + week) == len(gone) == 4
     assert set(Delivery.objects.values_list("pk", flat=True)) == set(kept)
-
-
-def test_wishes_are_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "FORGET_BATCH", 2)
-    for seconds in range(5):
-        Redelivery.objects.create(
-            topic="a",
-            partition=0,
-            after=0,
-            up_to=1,
-            created_at=NOW + timedelta(seconds=seconds),
-        )
-    assert forget_redeliveries(now=NOW + timedelta(hours=1, seconds=3)) == 3
-    assert Redelivery.objects.count() == 2
-    assert run_sweep("redeliveries", now=NOW + timedelta(hours=2)) == 2
