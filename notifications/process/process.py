@@ -71,7 +71,10 @@ class Process:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start the hub and the timers; raises when the database is away or not migrated."""
+        """Start the hub and the timers; raises when the database is away or not migrated.
+
+        A start that fails leaves nothing behind.
+        """
         await in_database(log_identity)  # publishing asks for it in the event loop
         identity = await in_database(read_identity)  # its epoch may be newer than what is kept
         layer = get_channel_layer()
@@ -87,13 +90,18 @@ class Process:
             handling_of=policies.handling_of,
         )
         await in_database(policies.refresh)
-        await in_database(register_server, self.server_id, now=timezone.now())
-        await self.hub.start()
+        redeliveries = Redeliveries(self.hub, self.by_handle)
+        await redeliveries.start()
+        try:
+            await self.hub.start()
+            await in_database(register_server, self.server_id, now=timezone.now())
+        except BaseException:
+            await self.hub.stop()  # the next attempt has a hub of its own
+            raise
+        # From here on nothing fails.
         relay_through(self._relay)
         self._changes.start()
         self.acknowledgements.start()
-        redeliveries = Redeliveries(self.hub, self.by_handle)
-        await redeliveries.start()
         self._tasks = [
             self._every(BEAT_INTERVAL, self._beat, name="beat"),
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
