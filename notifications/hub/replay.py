@@ -218,12 +218,15 @@ class Feeder:
             raise LostPlaceError
         sent = 0
         now = now_ms()
+        buffer = subscriber.buffer
         for number, one in enumerate(kept):
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
-            if not subscriber.buffer.has_room:
+            if not buffer.has_room:
                 await self._room(subscriber)
                 now = now_ms()
+            # They wait for each other, and are written in one go.
+            buffer.direct = None
             # Asked at the last moment: what was unsubscribed meanwhile is not sent any more.
             if wanted(one.record, partition, now):
                 subscriber.give(one.frame(subscriber.codec, replayed=replayed))
