@@ -134,7 +134,12 @@ acks_dropped = Counter(
     "bellwether_acks_dropped",
     "Cursors of acks not written because their queue was full; the next ack says the same.",
 )
-sweep_runs = Counter("bellwether_sweep_runs", "Runs of each sweep.", labelnames=("sweep",))
+sweep_runs = Counter(
+    "bellwether_sweep_runs", "Runs of each sweep that succeeded.", labelnames=("sweep",)
+)
+sweep_failures = Counter(
+    "bellwether_sweep_failures", "Runs of each sweep that failed.", labelnames=("sweep",)
+)
 sweep_changes = Counter(
     "bellwether_sweep_changes", "Rows that each sweep changed.", labelnames=("sweep",)
 )

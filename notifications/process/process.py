@@ -74,7 +74,10 @@ class Process:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start the hub and the timers; raises when the database is away or not migrated."""
+        """Start the hub and the timers; raises when the database is away or not migrated.
+
+        A start that fails leaves nothing behind.
+        """
         await in_database(log_identity)  # publishing asks for it in the event loop
         identity = await in_database(read_identity)  # its epoch may be newer than what is kept
         layer = get_channel_layer()
@@ -90,14 +93,19 @@ class Process:
             handling_of=policies.handling_of,
         )
         await in_database(policies.refresh)
-        await in_database(register_server, self.server_id, now=timezone.now())
-        await self.hub.start()
+        redeliveries = Redeliveries(self.hub, self.by_handle)
+        await redeliveries.start()
+        try:
+            await self.hub.start()
+            await in_database(register_server, self.server_id, now=timezone.now())
+        except BaseException:
+            await self.hub.stop()  # the next attempt has a hub of its own
+            raise
+        # From here on nothing fails.
         relay_through(self._relay, is_behind=lambda: self.hub.bus.is_behind)
         self._rounds.start()
         self._changes.start()
         self.acknowledgements.start()
-        redeliveries = Redeliveries(self.hub, self.by_handle)
-        await redeliveries.start()
         self._tasks = [
             self._every(BEAT_INTERVAL, self._beat, name="beat"),
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
@@ -202,8 +210,15 @@ class Process:
 
     async def _sweep(self) -> None:
         for name in SWEEPS:
-            if name != "deliveries":  # it has a timer of its own
+            if name == "deliveries":
+                continue  # it has a timer of its own
+            try:
                 await in_background(run_sweep, name, now=timezone.now())
+            except Unavailable as error:
+                cause = str(error.__cause__).strip()
+                logger.warning("a sweep failed; the others run", sweep=name, error=cause)
+            except Exception:
+                logger.exception("a sweep failed; the others run", sweep=name)
 
     async def _sweep_deliveries(self) -> None:
         await in_background(run_sweep, "deliveries", now=timezone.now())

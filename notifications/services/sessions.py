@@ -98,30 +98,24 @@ def places(rows: Sequence[Sequence[Any]]) -> str:
     return ", ".join([f"({', '.join(['%s'] * len(rows[0]))})"] * len(rows))
 
 
-def ended_lately(server_id: str, *, now: datetime) -> dict[uuid.UUID, str]:
-    """Return the sessions of a server that ended within the last minute, and why.
+def ended_lately(server_id: str, *, since: datetime) -> dict[uuid.UUID, str]:
+    """Return the sessions of a server that ended at an instant or after it, and why.
 
     Whoever ends a session tells its server over the bus. This is what the server finds when the
     bus lost that.
     """
-    return dict(
-        Session.objects.filter(
-            server_id=server_id, ended_at__gte=now - timedelta(minutes=1)
-        ).values_list("pk", "reason")
-    )
+    ended = Session.objects.filter(server_id=server_id, ended_at__gte=since)
+    return dict(ended.values_list("pk", "reason"))
 
 
-def taken_lately(server_id: str, *, now: datetime) -> dict[uuid.UUID, int]:
-    """Return the sessions whose sockets were on a server until a newer one resumed them.
+def taken_lately(server_id: str, *, since: datetime) -> dict[uuid.UUID, int]:
+    """Return the sessions that newer sockets took from a server at an instant or after it.
 
-    The number says how many sockets a session has had: those with a smaller one are over. Only
-    the last minute: this too is for what the bus lost.
+    The number says how many sockets a session has had: those with a smaller one are over. This
+    too is for what the bus lost.
     """
-    return dict(
-        Session.objects.filter(
-            taken_from=server_id, taken_at__gte=now - timedelta(minutes=1)
-        ).values_list("pk", "connects")
-    )
+    taken = Session.objects.filter(taken_from=server_id, taken_at__gte=since)
+    return dict(taken.values_list("pk", "connects"))
 
 
 def forget_ended_sessions(*, now: datetime) -> int:

@@ -191,11 +191,11 @@ def test_sessions_end_when_nobody_comes_back(alice: Principal, server: str, sett
 
 def test_what_ended_lately_is_found_by_its_server(alice: Principal, server: str) -> None:
     first, other = open_(alice, server), open_(alice, server, "other")
-    assert ended_lately(server, now=LATER) == {}
+    assert ended_lately(server, since=NOW) == {}
     open_(alice, server)
-    assert ended_lately(server, now=NOW) == {first.handle: "taken_over"}
-    assert other.handle not in ended_lately(server, now=NOW)
-    assert ended_lately(server, now=NOW + timedelta(minutes=2)) == {}
+    assert ended_lately(server, since=NOW) == {first.handle: "taken_over"}
+    assert other.handle not in ended_lately(server, since=NOW)
+    assert ended_lately(server, since=NOW + timedelta(seconds=1)) == {}
 
 
 def test_long_ended_sessions_are_forgotten_with_what_nobody_wants_any_more(
@@ -235,8 +235,8 @@ def test_an_open_session_is_taken_over_by_who_resumes_it(alice: Principal, serve
     second = open_(alice, other, resume=first.secret)
     assert second.resumed
     assert second.replaced == first.handle == second.handle
-    assert taken_lately(server, now=NOW) == {first.handle: 2}
-    assert taken_lately(other, now=NOW) == {}
+    assert taken_lately(server, since=NOW) == {first.handle: 2}
+    assert taken_lately(other, since=NOW) == {}
     # What the older socket reports is not true any more.
     record_changes([change(first, server, Session.State.DISCONNECTED)])
     assert Session.objects.get().state == Session.State.CONNECTED
