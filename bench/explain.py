@@ -65,9 +65,10 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
 
     from notifications.log import purge
     from notifications.log.append import append
+    from notifications.log.headlines import first_since, read_headlines
     from notifications.log.read import (
         find_topics,
-        read_headlines,
+        read_at,
         read_of_topics,
         read_purged,
         read_range,
@@ -100,7 +101,16 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
         "read a topic",
         lambda: read_of_topics(topic.partition_id, [topic.pk], 1_000, 2_000_000),
     )
-    yield "count a partition", lambda: read_headlines(topic.partition_id, 1_000, 9_000)
+    yield "headlines of a partition", lambda: read_headlines(topic.partition_id, 1_000, 9_000)
+    neighbours = list(
+        Topic.objects.filter(partition_id=topic.partition_id).values_list("pk", flat=True)[:1_000]
+    )
+    yield (
+        "headlines of topics",
+        lambda: read_headlines(topic.partition_id, 0, 2_000_000, topics=neighbours),
+    )
+    yield "messages at offsets", lambda: read_at(topic.partition_id, range(1_000, 9_000, 17))
+    yield "the youngest", lambda: first_since(to_ms(now - timedelta(minutes=1)), limit=100_000)
     yield "topics of patterns", lambda: find_topics(topic.partition_id, ["shop.7.*", "shop.7.t7"])
     yield "purged topics", lambda: read_purged(topic.partition_id, 1_000, ["shop.7.*"])
     page: dict[str, Any] = {
@@ -172,6 +182,8 @@ def _short(plan: list[str]) -> tuple[list[str], str]:
             steps.append(" ".join(part for part in (kind, index or table) if part))
         elif found := re.search(r"Bitmap Index Scan on (\S+)", line):
             steps.append(found[0])
+        elif found := re.search(r"Sort Method: .*", line):
+            steps.append("Sort")
         elif found := re.search(r"Execution Time: (\S+) ms", line):
             milliseconds = found[1]
     return steps or ["rows only"], milliseconds

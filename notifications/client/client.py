@@ -14,10 +14,10 @@ from notifications.client.acknowledger import Acknowledger
 from notifications.client.connection import ConnectionEnded
 from notifications.client.inbox import Event, EventKind, Inbox, Message, cursor_of
 from notifications.client.link import Link
-from notifications.client.requests import Requests
+from notifications.client.requests import Requests, wait_before_asking_again
 from notifications.client.subscriptions import Subscriptions
 from notifications.client.wire import CodecName, Received, payload_of, wire_of
-from notifications.errors import BadFrame, NotificationError
+from notifications.errors import BadFrame, NotificationError, RateLimited
 from notifications.protocol.frames import (
     Auth,
     AuthSuccess,
@@ -84,6 +84,7 @@ class NotificationClient:
         self._subscriptions = Subscriptions(self._requests, tell=self._on_event)
         self._acknowledger = Acknowledger(self._link, lambda: self.cursor) if acknowledge else None
         self._session_id: str | None = None
+        self._accepted = 0
         self._refreshing: asyncio.Task[None] | None = None
 
     @property
@@ -133,6 +134,8 @@ class NotificationClient:
     async def subscribe(self, pattern: str, options: SubscriptionOptions | None = None) -> str:
         """Subscribe to a topic or pattern, across reconnects; return the subscription's id.
 
+        What `options.since` asks for comes again from the first when the connection is lost before
+        all of it has come. A subscription that this client_id held before is made anew for it.
         Raises NotificationError, such as Forbidden or BadTopic.
         """
         return await self._subscriptions.add(pattern, options)
@@ -152,19 +155,30 @@ class NotificationClient:
         The messages come in the stream with `replayed`, also those that were handled before, and
         again from the first when the connection was lost meanwhile. `recovered` of the result
         says whether they are all; if not, none came, and `reason` says why.
-        Raises NotificationError, such as RateLimited while another replay runs.
+        Raises NotificationError, such as RateLimited while another replay runs; after a reconnect
+        it waits for the one that follows the resume.
         """
+        subscriptions = self._subscriptions
         place = {"epoch": cursor.epoch, "offsets": cursor.offsets}
-        reply = await self._requests.ask(
-            lambda number: Replay(
-                id=number,
-                cursor=place,
-                subscription_id=None if pattern is None else self._subscriptions.id_of(pattern),
-                max_replay_age=max_replay_age,
-            )
-        )
-        assert isinstance(reply, ReplayComplete)
-        return reply
+        began = self._accepted
+        while True:
+            try:
+                reply = await self._requests.ask(
+                    lambda number: Replay(
+                        id=number,
+                        cursor=place,
+                        subscription_id=None if pattern is None else subscriptions.id_of(pattern),
+                        max_replay_age=max_replay_age,
+                    )
+                )
+            except RateLimited as error:
+                if self._accepted == began:
+                    raise
+                # It was sent anew, and met the replay that follows a resume.
+                await asyncio.sleep(wait_before_asking_again(error))
+            else:
+                assert isinstance(reply, ReplayComplete)
+                return reply
 
     async def publish(
         self,
@@ -220,6 +234,7 @@ class NotificationClient:
 
     def accepted(self, success: AuthSuccess) -> None:
         """Note that a connection is authenticated."""
+        self._accepted += 1
         resumed = success.resumed and self._session_id is not None
         self._inbox.resuming = resumed
         self._tell("connected", f"connected to {success.server_id}", resumed=resumed)
@@ -278,6 +293,7 @@ class NotificationClient:
             self._tell("recovered", f"{frame.count} messages were replayed", count=frame.count)
         else:
             self._gap(frame.reason or "UNKNOWN")
+        self._subscriptions.replayed(frame.id)
         self._requests.answer(frame)
 
     def _gap(self, reason: str) -> None:

@@ -18,7 +18,7 @@ from notifications.log.read import read_newest
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
-from notifications.protocol.frames import ReplayComplete, RequestId
+from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
 from notifications.services.policies import policies
 from notifications.topics.handling import window_of
@@ -33,12 +33,16 @@ logger = structlog.get_logger(__name__)
 class Replays:
     """The replay of a connection that is under way, if there is one."""
 
+    __slots__ = ("_connection", "_task")
+
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task: asyncio.Task[None] | None = None
 
     def require_none(self) -> None:
-        """Raise RateLimited while a replay is going out."""
+        """Raise RateLimited while a replay is going out, or too many others wait for theirs."""
+        if self._connection.process.hub.turns.is_full:
+            raise RateLimited("Too many clients replay now; ask again later.", retry_after=5000)
         if self._task is not None and not self._task.done():
             raise RateLimited(
                 "A replay is going out on this connection; wait for its replay_complete.",
@@ -76,7 +80,8 @@ class Replays:
             permitted=lambda topic: may_subscribe(principal, topic),
         )
         known = after if isinstance(after, Unrecovered) else None
-        self._task = asyncio.create_task(self._run(replay, known, request_id), name="replay")
+        end = connection.process.hub.cursor_at(through)
+        self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
 
     def stop(self) -> None:
         """Send nothing of it any more."""
@@ -89,12 +94,17 @@ class Replays:
             await asyncio.wait([self._task])
 
     async def _run(
-        self, replay: Replay, known: Unrecovered | None, request_id: RequestId | None
+        self,
+        replay: Replay,
+        known: Unrecovered | None,
+        end: Cursor,
+        request_id: RequestId | None,
     ) -> None:
         connection = self._connection
         hub, subscriber = connection.process.hub, connection.subscriber
         async with leaving_on_failure(connection):
             unrecovered = known or await hub.feeder.replay(subscriber, replay)
+            require_epoch(connection, end.epoch)
             metrics.replays.labels(unrecovered or "recovered").inc()
             subscriber.told = replay.through
             connection.send(
@@ -102,7 +112,7 @@ class Replays:
                     id=request_id,
                     recovered=unrecovered is None,
                     count=replay.count,
-                    cursor=hub.cursor_at(replay.through),
+                    cursor=end,
                     reason=unrecovered.value if unrecovered is not None else None,
                 )
             )
@@ -117,7 +127,7 @@ async def leaving_on_failure(connection: "Connection") -> AsyncIterator[None]:
     except StoppedError:
         pass  # it is closing already
     except LostPlaceError:
-        connection.disconnect(CloseCode.LOST_PLACE, "What you missed was purged meanwhile. Resume.")
+        connection.disconnect(CloseCode.LOST_PLACE, "The log does not have it any more. Resume.")
     except Unavailable:
         connection.disconnect(
             CloseCode.TRY_AGAIN_LATER, "The log cannot be read now. Resume.", retry_after=1000
@@ -127,11 +137,20 @@ async def leaving_on_failure(connection: "Connection") -> AsyncIterator[None]:
         connection.disconnect(CloseCode.LOST_PLACE, "The replay failed. Resume.")
 
 
+def require_epoch(connection: "Connection", epoch: str) -> None:
+    """Raise LostPlaceError when offsets of an epoch are offsets of the past.
+
+    For whoever has waited since it took them: in another life of the log they mean nothing.
+    """
+    if connection.process.hub.identity.epoch != epoch:
+        raise LostPlaceError
+
+
 def caps() -> Caps:
     """Return how many messages a replay may bring now."""
-    if not any(policy.replay_messages is not None for policy in policies):
-        return Caps(conf().replay_max_messages)
-    return Caps(conf().replay_max_messages, _policy_cap)
+    total = conf().replay_max_messages
+    own = [cap for policy in policies if (cap := policy.replay_messages) is not None]
+    return Caps(total, _policy_cap, least=min(own)) if own else Caps(total)
 
 
 def _policy_cap(topic: str) -> tuple[str, int] | None:

@@ -5,16 +5,20 @@ from dataclasses import replace
 import msgspec
 from django.utils import timezone
 
-from notifications.database import in_database
 from notifications.errors import AlreadySubscribed, BadFrame, NotificationError
 from notifications.gateway.connection import Connection
-from notifications.gateway.replays import leaving_on_failure, since_place, wish_of
+from notifications.gateway.replays import (
+    leaving_on_failure,
+    require_epoch,
+    since_place,
+    wish_of,
+)
 from notifications.hub.subscriber import Wish
 from notifications.log.records import to_ms
 from notifications.protocol.frames import RequestId, Subscribe, Subscribed, SubscriptionOptions
 from notifications.protocol.instants import format_instant
-from notifications.recovery.cursor import Offsets, Unrecovered
-from notifications.services.subscriptions import add_subscription, check_subscription
+from notifications.recovery.cursor import Offsets, Unrecovered, named
+from notifications.services.subscriptions import Addition, check_subscription
 
 
 async def subscribe(connection: Connection, frame: Subscribe) -> None:
@@ -32,27 +36,31 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
     # From here on live messages pass this connection by, until it has been told that it is
     # subscribed: none goes out before that, and none after the cursor is missed.
     place = hub.detach(subscriber)
+    cursor = hub.cursor_at(place)
     async with leaving_on_failure(connection):
         after = await _place_asked_for(connection, pattern, options, place) if replays else place
         begin = place if isinstance(after, Unrecovered) else after
-        cursor = hub.cursor_at(place)
         try:
-            row = await in_database(
-                add_subscription,
-                connection.principal,
-                client_id=connection.client_id,
-                pattern=pattern,
-                options=msgspec.to_builtins(options),
-                begin=hub.cursor_at(begin).offsets,
-                epoch=cursor.epoch,
-                now=timezone.now(),
+            row = await connection.process.subscriptions.ask(
+                Addition(
+                    connection.principal,
+                    connection.client_id,
+                    pattern,
+                    options=msgspec.to_builtins(options),
+                    begin=named(begin),
+                    epoch=cursor.epoch,
+                    at=timezone.now(),
+                )
             )
         except NotificationError as error:
+            require_epoch(connection, cursor.epoch)
             _refuse(connection, frame.id, pattern, error, place)
             await hub.attach(subscriber)
             return
+        # Otherwise the row is kept for the client's next connection.
+        require_epoch(connection, cursor.epoch)
         if connection.is_closing:
-            return  # the row is kept for the client's next connection
+            return
         partitions = hub.identity.partition_count
         # Live it begins at its cursor; what it asked for from before comes as a replay.
         wish = wish_of(row, epoch=cursor.epoch, partitions=partitions)
@@ -79,7 +87,7 @@ async def _place_asked_for(
 ) -> Offsets | Unrecovered:
     """Find where a new subscription's replay begins."""
     if options.since is None:
-        return connection.acked
+        return connection.subscriber.acked
     return await since_place(connection, pattern, options.since, place)
 
 

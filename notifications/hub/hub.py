@@ -11,12 +11,13 @@ from typing import Any
 from notifications import metrics
 from notifications.bus import Bus, hints_of
 from notifications.bus.bus import ChannelLayer
-from notifications.database import in_database
 from notifications.hub.fan_out import HandlingOf, fan_out
 from notifications.hub.follower import POLL_INTERVAL, Follower
+from notifications.hub.giving import Giver
 from notifications.hub.pages import Pages
 from notifications.hub.replay import Feeder
 from notifications.hub.subscriber import Subscriber, Wish
+from notifications.hub.turns import Turns
 from notifications.log.creation import LogIdentity
 from notifications.log.read import Reading, read_range
 from notifications.log.records import Record, now_ms
@@ -56,14 +57,15 @@ class Hub(Follower):
             on_ephemeral=self._on_ephemeral,
         )
         self.index: TopicIndex[Subscriber] = TopicIndex()
+        self.turns = Turns()
         self.pages = Pages(replay_cache_bytes, self._read_page)
-        self.feeder = Feeder(self.pages, identity.partition_count, heads=self.heads)
+        self.feeder = Feeder(self.pages, self.turns, identity.partition_count, heads=self.heads)
+        self.giver = Giver(self.offsets)
         self._subscribers: set[Subscriber] = set()
         self._handling_of = handling_of
 
-    @staticmethod
-    async def _read_page(partition: int, after: int, through: int) -> Reading:
-        return await in_database(read_range, partition, after, through)
+    async def _read_page(self, partition: int, after: int, through: int) -> Reading:
+        return await self.turns.read(read_range, partition, after, through)
 
     # --- Publishing side ----------------------------------------------------------------------
 
@@ -194,6 +196,7 @@ class Hub(Follower):
             for pattern, wish in subscriber.wishes.items():
                 subscriber.wishes[pattern] = replace(wish, begin=())
             subscriber.changed()
+            subscriber.acked = self.offsets()  # offsets of the old life compare with nothing
             if subscriber.splice is not None:
                 subscriber.lost()  # what it is being fed is of the old life
             else:

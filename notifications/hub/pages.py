@@ -18,6 +18,7 @@ from notifications.hub.encoded import Encoded, encode_record
 from notifications.log.read import Reading
 from notifications.log.records import Record
 from notifications.protocol.codec import Codec
+from notifications.recovery.cursor import MAX_OFFSET
 
 PAGE = 500
 """Offsets of a page."""
@@ -123,10 +124,13 @@ class Pages:
         self._size += grown
         self._pages.move_to_end(key)
 
-    def missing(self, partition: int, after: int, through: int) -> int:
-        """Return how many offsets of a range would have to be read from the log."""
+    def missing(self, partition: int, after: int, through: int, *, most: int = MAX_OFFSET) -> int:
+        """Return how many offsets of a range would have to be read from the log.
+
+        most: counting ends where it is more.
+        """
         missing = 0
-        while after < through:
+        while after < through and missing <= most:
             number = after // PAGE
             end = min(through, (number + 1) * PAGE)
             page = self._pages.get((partition, number))

@@ -2,37 +2,34 @@
 
 A replay is whole or nothing of it is sent: whether it can be is found out first. Then it goes out
 piece by piece as fast as the peer reads. Where many want the same recent messages they come from
-the pages in memory; where a client of few topics was away for long, only its topics are read.
+the pages in memory; what one client alone needs is found by its headlines, and read by itself.
+
+What is read ahead of a peer is bounded (READ_BYTES) and let go as it is sent: a slow reader costs
+its buffer, and little else.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from notifications import metrics
-from notifications.database import in_database
+from notifications.hub.encoded import encode_record
 from notifications.hub.pages import PAGE, Kept, Pages
 from notifications.hub.subscriber import Subscriber
-from notifications.hub.wanted import Replay, Wanted, is_narrow
-from notifications.log.read import (
-    CHUNK,
-    Reading,
-    find_topics,
-    read_headlines,
-    read_of_topics,
-    read_purged,
-    read_range,
-)
+from notifications.hub.survey import BREATH, SHARED_SPAN, Found, Survey, TooManyError
+from notifications.hub.turns import Turns
+from notifications.hub.wanted import Replay, Wanted
+from notifications.log.read import CHUNK, read_at, read_purged, read_state
 from notifications.log.records import Record, now_ms
 from notifications.recovery.cursor import Offsets, Unrecovered, below
 from notifications.recovery.splice import Range, Splice
 from notifications.topics.partitions import partitions_of
 
-SHARED_SPAN = 4 * PAGE
-"""Offsets of a partition that are read for everybody when one client needs them; a client that
-needs more is read for alone, and of its topics only if it has few."""
+WINDOW = 20 * PAGE
+"""Offsets of a partition that are surveyed at once for a connection that catches up alone."""
 
-HEADLINES = 5_000
-"""Messages that are looked at in one read, to count those wanted."""
+READ_BYTES = 262_144
+"""Bytes that are read at once for one connection, unless one message has more."""
 
 PURGED_BOUND = 1_000
 """Topics with purged messages that are compared with what a client wants; where there are more,
@@ -40,12 +37,6 @@ it has missed something."""
 
 ROOM_DEADLINE = 30.0
 """Seconds that a peer may take to make room for the next piece; then it is a slow consumer."""
-
-DETACHED_PAUSE = 0.05
-"""Seconds between two looks whether a connection follows live again."""
-
-BREATH = 200
-"""Messages after which other connections have their turn."""
 
 
 class LostPlaceError(Exception):
@@ -56,11 +47,30 @@ class StoppedError(Exception):
     """The connection takes nothing any more."""
 
 
+@dataclass(slots=True)
+class _Feed:
+    """One connection on its way. found: by partition, what is known to be wanted."""
+
+    subscriber: Subscriber
+    wanted: Wanted
+    splice: Splice
+    replayed: bool
+    found: dict[int, Found] = field(default_factory=dict)
+
+    def known(self, partition: int, after: int) -> Found | None:
+        """Return what is known to be wanted after an offset, at once or further on."""
+        found = self.found.get(partition)
+        return found if found is not None and after < found.through else None
+
+
 class Feeder:
     """Brings connections from a place in the log to another."""
 
-    def __init__(self, pages: Pages, partition_count: int, *, heads: Callable[[], Offsets]) -> None:
+    def __init__(
+        self, pages: Pages, turns: Turns, partition_count: int, *, heads: Callable[[], Offsets]
+    ) -> None:
         self._pages = pages
+        self._turns = turns
         self._count = partition_count
         self._heads = heads
 
@@ -71,18 +81,25 @@ class Feeder:
         """
         wanted = Wanted(subscriber, replay)
         starts = self._starts(subscriber, replay)
-        for partition in below(self._spread(starts), replay.floors, starts):
-            if await self._has_lost(wanted, partition, starts[partition]):
+        if await self._have_lost(wanted, starts, replay.floors):
+            return Unrecovered.BEYOND_RETENTION
+        found: dict[int, Found] = {}
+        if self._may_be_too_many(starts, replay):
+            try:
+                found = await self._survey(wanted, replay).of_replay(starts, replay.through)
+            except TooManyError:
+                return Unrecovered.TOO_MANY
+            state = await self._turns.read(read_state)
+            if await self._have_lost(wanted, starts, state.floors):
                 return Unrecovered.BEYOND_RETENTION
-        if await self._are_too_many(wanted, starts, replay):
-            return Unrecovered.TOO_MANY
+            starts = {partition: starts[partition] for partition in found}
         place = list(replay.through)
         for partition, start in starts.items():
             place[partition] = start
-        splice = Splice(place, starts)
-        while (due := splice.next(replay.through)) is not None:
+        feed = _Feed(subscriber, wanted, Splice(place, starts), replayed=True, found=found)
+        while (due := feed.splice.next(replay.through)) is not None:
             try:
-                replay.count += await self._feed(subscriber, wanted, due, splice, replayed=True)
+                replay.count += await self._feed(feed, due)
             except LostPlaceError:
                 if replay.count:
                     raise
@@ -93,30 +110,16 @@ class Feeder:
     async def catch_up(self, subscriber: Subscriber, level: Callable[[], Offsets]) -> None:
         """Give a detached connection what it has not had yet, until it stands level with the hub.
 
-        level: the hub's place now. Returns in the same turn of the loop in which it was level.
+        level: the hub's place now. Returns in the same turn of the loop in which it was level; or
+        before, when something else keeps the connection detached. That may be a subscription being
+        made, which begins where the hub stands now: nothing behind that place may be passed until
+        it is known what is wanted there.
         """
-        wanted = Wanted(subscriber, None)
-        while subscriber.splice is not None:
-            due = subscriber.splice.next(level())
-            if due is None:
-                return
-            await self._feed(subscriber, wanted, due, subscriber.splice, replayed=False)
-
-    async def give(self, subscriber: Subscriber, records: Iterable[Record]) -> int:
-        """Send some messages once more, flagged, as far as the connection wants them."""
-        given = 0
-        while subscriber.splice is not None and not subscriber.is_closed:  # noqa: ASYNC110
-            # Its client would take these for missed ones.
-            await asyncio.sleep(DETACHED_PAUSE)
-        now = now_ms()
-        for record in records:
-            if not subscriber.wanting(record.topic) or 0 < record.expires_at <= now:
-                continue
-            if subscriber.is_closed or not await subscriber.buffer.room(within=ROOM_DEADLINE):
-                break
-            subscriber.give(Kept(record).frame(subscriber.codec, replayed=True))
-            given += 1
-        return given
+        if subscriber.splice is None:
+            return
+        feed = _Feed(subscriber, Wanted(subscriber, None), subscriber.splice, replayed=False)
+        while subscriber.detached <= 1 and (due := feed.splice.next(level())) is not None:
+            await self._feed(feed, due)
 
     # --- Whether it can be whole ----------------------------------------------------------------
 
@@ -136,121 +139,135 @@ class Feeder:
                     starts[partition] = min(start, starts.get(partition, start))
         return dict(sorted(starts.items()))
 
-    def _spread(self, starts: dict[int, int]) -> list[int]:
-        return [starts.get(partition, 0) for partition in range(self._count)]
+    async def _have_lost(
+        self, wanted: Wanted, starts: Mapping[int, int], floors: Sequence[int]
+    ) -> bool:
+        """Tell whether something that is wanted after its start has been purged."""
+        spread = [starts.get(partition, 0) for partition in range(self._count)]
+        for partition in below(spread, floors, starts):
+            if await self._has_lost(wanted, partition, starts[partition]):
+                return True
+        return False
 
-    async def _has_lost(self, wanted: "Wanted", partition: int, start: int) -> bool:
-        """Tell whether something that is wanted after a place has been purged."""
-        purged = await in_database(
+    async def _has_lost(self, wanted: Wanted, partition: int, start: int) -> bool:
+        purged = await self._turns.read(
             read_purged, partition, start, wanted.patterns(), limit=PURGED_BOUND
         )
         return len(purged) == PURGED_BOUND or any(
             wanted.by_place(topic, partition, floor) for topic, floor in purged
         )
 
-    async def _are_too_many(self, wanted: "Wanted", starts: dict[int, int], replay: Replay) -> bool:
-        """Tell whether more is wanted than may be replayed."""
-        caps = replay.caps
+    @staticmethod
+    def _may_be_too_many(starts: Mapping[int, int], replay: Replay) -> bool:
         span = sum(replay.through[partition] - start for partition, start in starts.items())
-        if span <= caps.total and caps.of is None:
-            return False
-        total, by_policy = 0, dict[str, int]()
-        for partition, start in starts.items():
-            topics = await self._narrow(wanted, partition)
-            place = start
-            while place < replay.through[partition]:
-                lines = await in_database(
-                    read_headlines,
-                    partition,
-                    place,
-                    replay.through[partition],
-                    topics=topics,
-                    limit=HEADLINES,
-                )
-                for line in lines:
-                    if not wanted(line, partition, now_ms()):
-                        continue
-                    total += 1
-                    cap = caps.of(line.topic) if caps.of is not None else None
-                    if cap is not None:
-                        by_policy[cap[0]] = by_policy.get(cap[0], 0) + 1
-                        if by_policy[cap[0]] > cap[1]:
-                            return True
-                    if total > caps.total:
-                        return True
-                if len(lines) < HEADLINES:
-                    break
-                place = lines[-1].offset
-        return False
+        caps = replay.caps
+        return span > (caps.total if caps.of is None else min(caps.total, caps.least))
 
-    async def _narrow(self, wanted: "Wanted", partition: int) -> list[int] | None:
-        """Return the rows of the few topics that are wanted; None where they may be many."""
-        if wanted.topics is not None and partition in wanted.topics:
-            return wanted.topics[partition]
-        patterns = wanted.patterns()
-        found = None
-        if all(is_narrow(pattern) for pattern in patterns):
-            found = await in_database(find_topics, partition, patterns)
-        if wanted.topics is not None:
-            wanted.topics[partition] = found
-        return found
+    def _survey(self, wanted: Wanted, replay: Replay | None) -> Survey:
+        caps = replay.caps if replay is not None else None
+        return Survey(self._pages, self._turns, wanted, heads=self._heads(), caps=caps)
 
     # --- Sending --------------------------------------------------------------------------------
 
-    async def _feed(
-        self,
-        subscriber: Subscriber,
-        wanted: "Wanted",
-        due: Range,
-        splice: Splice,
-        *,
-        replayed: bool,
-    ) -> int:
+    async def _feed(self, feed: _Feed, due: Range) -> int:
         """Send one piece of a range; return how many messages it had."""
-        await self._room(subscriber)
+        await self._room(feed.subscriber)
         partition, after, through = due
+        found = feed.known(partition, after)
+        offsets: Sequence[int] = ()
+        if found is not None:
+            offsets = found.next(after, count=CHUNK, size=READ_BYTES)
+            if not offsets:
+                feed.splice.fed(partition, min(found.through, through))
+                return 0
+            after = offsets[0] - 1
+        if (page := await self._page(partition, after, through)) is not None:
+            (kept, floor), end = page
+            await self._require_kept(feed, due, floor)
+            return await self._send_page(feed, partition, after, kept, end)
+        if found is None:
+            await self._find(feed, due)
+            return 0
+        metrics.replay_reads.inc()
+        records, floor = await self._turns.read(read_at, partition, offsets)
+        await self._require_kept(feed, due, floor)
+        return await self._send(feed, partition, records, offsets[-1])
+
+    async def _page(
+        self, partition: int, after: int, through: int
+    ) -> tuple[tuple[list[Kept], int], int] | None:
+        """Return the next messages out of a page, their floor, and their end; None where too many
+        pages are missing to be read for one client."""
         end = min(through, (after // PAGE + 1) * PAGE)
         found = self._pages.cached(partition, after, end)
         if found is None:
-            found, end = await self._read(wanted, due)
-        kept, floor = found
-        if floor > after and await self._has_lost(wanted, partition, after):
+            missing = self._pages.missing(partition, after, through, most=SHARED_SPAN)
+            if missing > SHARED_SPAN:
+                return None
+            head = max(through, self._heads()[partition])
+            found = await self._pages.load(partition, after, end, head=head)
+        return found, end
+
+    async def _find(self, feed: _Feed, due: Range) -> None:
+        """Find out what is wanted of the next part of a range."""
+        partition, after, through = due
+        end = min(through, after + WINDOW)
+        survey = self._survey(feed.wanted, None)
+        feed.found[partition] = await survey.of_range(partition, after, end)
+        floors = (await self._turns.read(read_state)).floors
+        await self._require_kept(feed, due, floors[partition])
+
+    async def _require_kept(self, feed: _Feed, due: Range, floor: int) -> None:
+        """Raise LostPlaceError where something was purged that was still to be sent."""
+        if floor > due.after and await self._has_lost(feed.wanted, due.partition, due.after):
             raise LostPlaceError
-        sent = 0
-        now = now_ms()
-        for number, one in enumerate(kept):
-            if number % BREATH == BREATH - 1:
+
+    async def _send_page(
+        self, feed: _Feed, partition: int, after: int, kept: Collection[Kept], end: int
+    ) -> int:
+        """Send messages of a page while there is room, and stand where that ended: a page must not
+        be kept in memory by who does not read."""
+        subscriber, now, sent = feed.subscriber, now_ms(), 0
+        for number, one in enumerate(kept, 1):
+            if number % BREATH == 0:
+                await asyncio.sleep(0)
+            if not subscriber.buffer.has_room:
+                end = after
+                break
+            # They wait for each other, and are written in one go.
+            subscriber.buffer.direct = None
+            # Asked at the last moment: what was unsubscribed meanwhile is not sent any more.
+            if feed.wanted(one.record, partition, now):
+                subscriber.give(one.frame(subscriber.codec, replayed=feed.replayed))
+                sent += 1
+            after = one.record.offset
+        return self._fed(feed, partition, end, sent)
+
+    async def _send(self, feed: _Feed, partition: int, records: list[Record], end: int) -> int:
+        """Send messages that were read for this connection, and let each go."""
+        subscriber, now, sent = feed.subscriber, now_ms(), 0
+        records.reverse()
+        while records:
+            if len(records) % BREATH == 0:
                 await asyncio.sleep(0)
             if not subscriber.buffer.has_room:
                 await self._room(subscriber)
                 now = now_ms()
-            # Asked at the last moment: what was unsubscribed meanwhile is not sent any more.
-            if wanted(one.record, partition, now):
-                subscriber.give(one.frame(subscriber.codec, replayed=replayed))
+            record = records.pop()
+            subscriber.buffer.direct = None
+            if feed.wanted(record, partition, now):
+                frame = encode_record(record, subscriber.codec, replayed=feed.replayed)
+                subscriber.give(frame)
                 sent += 1
-        splice.fed(partition, end)
-        if subscriber.is_closed:
+        return self._fed(feed, partition, end, sent)
+
+    @staticmethod
+    def _fed(feed: _Feed, partition: int, end: int, sent: int) -> int:
+        feed.splice.fed(partition, end)
+        if feed.subscriber.is_closed:
             raise StoppedError
         return sent
 
     async def _room(self, subscriber: Subscriber) -> None:
         if not await subscriber.buffer.room(within=ROOM_DEADLINE) or subscriber.is_closed:
             raise StoppedError
-
-    async def _read(self, wanted: "Wanted", due: Range) -> tuple[tuple[list[Kept], int], int]:
-        """Read a piece that is not in memory; return its messages, the floor, and its end."""
-        partition, after, through = due
-        if self._pages.missing(partition, after, through) <= SHARED_SPAN:
-            end = min(through, (after // PAGE + 1) * PAGE)
-            head = max(through, self._heads()[partition])
-            return await self._pages.load(partition, after, end, head=head), end
-        metrics.replay_reads.inc()
-        topics = await self._narrow(wanted, partition)
-        reading: Reading
-        if topics is None:
-            reading = await in_database(read_range, partition, after, through)
-        else:
-            reading = await in_database(read_of_topics, partition, topics, after, through)
-        records = reading.records
-        end = records[-1].offset if len(records) == CHUNK else through
-        return ([Kept(record) for record in records], reading.floor), end

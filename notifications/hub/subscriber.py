@@ -46,6 +46,7 @@ class Subscriber:
 
     __slots__ = (
         "_closed",
+        "acked",
         "buffer",
         "client_window",
         "codec",
@@ -79,6 +80,9 @@ class Subscriber:
         self.delivered = 0
         self.told: Offsets = ()
         """The offsets of all partitions as this connection was last told them."""
+        self.acked: Offsets = ()
+        """How far its client has come, as that said last: with its `ack`, or when it resumed. Where
+        the log began a new life since, the place that its `gap` told."""
         self.splice: Splice | None = None
         """How far it is fed from the log; None while it follows live."""
         self.detached = 0

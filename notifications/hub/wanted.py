@@ -4,19 +4,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from notifications.hub.subscriber import Subscriber, Wish
-from notifications.log.read import Headline
+from notifications.log.headlines import Headline
 from notifications.log.records import Record
 from notifications.recovery.cursor import Offsets
-from notifications.topics.grammar import ONE
+from notifications.topics.grammar import is_pattern
 from notifications.topics.matching import matches
+
+KNOWN_TOPICS = 2_000
+"""Topics for which one replay remembers who wants them; more are matched anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How many messages a replay may bring: in all, and (by a policy's name) of its topics."""
+    """How many messages a replay may bring: in all, and (by a policy's name) of its topics.
+
+    least: the smallest of these numbers; so many messages are within all of them.
+    """
 
     total: int
     of: Callable[[str], tuple[str, int] | None] | None = None
+    least: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,14 +50,14 @@ class Replay:
 
 
 class Wanted:
-    """Tells whether a connection wants a message, and remembers the answer for its topic."""
+    """Tells whether a connection wants a message, and remembers the answer for some topics."""
 
     def __init__(self, subscriber: Subscriber, replay: Replay | None) -> None:
-        self.topics: dict[int, list[int] | None] | None = {} if replay is not None else None
         self._subscriber = subscriber
         self._replay = replay
         self._known: dict[str, list[Wish]] = {}
-        self._version = subscriber.version
+        self._version = -1
+        self._wild: list[tuple[str, Wish]] = []
 
     def __call__(self, message: Record | Headline, partition: int, now: int) -> bool:
         """Tell it for a message at a moment (milliseconds)."""
@@ -60,7 +67,7 @@ class Wanted:
         for wish in self._wishes(message.topic):
             if not self._begins_before(wish, partition, message.offset):
                 continue
-            if replay is None:
+            if replay is None or (wish.max_age is None and replay.max_age is None):
                 return True
             ages = [age for age in (wish.max_age, replay.max_age) if age is not None]
             if not ages or now - message.published_at <= min(ages):
@@ -80,6 +87,15 @@ class Wanted:
             return [pattern for pattern, wish in wishes.items() if wish.missed]
         return list(wishes)
 
+    def oldest(self) -> int | None:
+        """Return the age (ms) beyond which nothing is wanted; None where there is none."""
+        asked = self._replay.max_age if self._replay is not None else None
+        wishes = self._subscriber.wishes
+        ages = [wishes[pattern].max_age for pattern in self.patterns() if pattern in wishes]
+        own = [age for age in ages if age is not None]
+        limits = [max(own)] if own and len(own) == len(ages) else []
+        return min([*limits, asked] if asked is not None else limits, default=None)
+
     def _begins_before(self, wish: Wish, partition: int, offset: int) -> bool:
         if self._replay is not None and self._replay.ignore_begin:
             return True
@@ -87,28 +103,28 @@ class Wanted:
 
     def _wishes(self, topic: str) -> list[Wish]:
         if self._version != self._subscriber.version:
-            self._known = {}
             self._version = self._subscriber.version
-            if self.topics is not None:
-                self.topics = {}
+            self._known = {}
+            wishes = self._subscriber.wishes.items()
+            self._wild = [(pattern, wish) for pattern, wish in wishes if is_pattern(pattern)]
         known = self._known.get(topic)
         if known is None:
+            if len(self._known) >= KNOWN_TOPICS:
+                self._known.clear()
             known = self._known[topic] = self._find(topic)
         return known
 
     def _find(self, topic: str) -> list[Wish]:
         replay = self._replay
-        if replay is None:
-            return self._subscriber.wanting(topic)
-        if not replay.permitted(topic):
+        if replay is not None and not replay.permitted(topic):
             return []
-        if replay.only is not None:
-            wish = self._subscriber.wishes.get(replay.only)
+        wishes = self._subscriber.wishes
+        if replay is not None and replay.only is not None:
+            wish = wishes.get(replay.only)
             return [wish] if wish is not None and matches(replay.only, topic) else []
-        found = self._subscriber.wanting(topic)
-        return [wish for wish in found if wish.missed] if replay.after_resume else found
-
-
-def is_narrow(pattern: str) -> bool:
-    """Tell whether a pattern's topics are found by a prefix of two whole segments, or by name."""
-    return ONE not in ".".join(pattern.split(".")[:2])
+        found = [wish for pattern, wish in self._wild if matches(pattern, topic)]
+        if topic in wishes:
+            found.append(wishes[topic])
+        if replay is not None and replay.after_resume:
+            return [wish for wish in found if wish.missed]
+        return found

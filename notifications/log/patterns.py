@@ -21,18 +21,24 @@ _ANY_FIRST = "[^.$][^.]*"
 def topics_matching(patterns: Iterable[str], *, field: str) -> Q:
     """Return the condition that one of some parsed patterns matches the topic in a field.
 
-    For every pattern there is a prefix, which an index answers, and an exact expression.
+    For every pattern there is a prefix, which an index answers; one exact expression for all of
+    them is evaluated once for each topic.
     """
-    names, conditions = [], []
+    names, prefixes, expressions = [], set[str](), []
     for pattern in patterns:
-        if not is_pattern(pattern):
+        if is_pattern(pattern):
+            prefixes.add(pattern[: pattern.index(ONE)])
+            expressions.append(expression(pattern))
+        else:
             names.append(pattern)
-            continue
-        prefix = pattern[: pattern.index(ONE)]
-        exact = Q(**{f"{field}__regex": expression(pattern)})
-        conditions.append(Q(**{f"{field}__startswith": prefix}) & exact if prefix else exact)
     # Without any pattern nothing matches: an empty IN is false.
-    return reduce(or_, conditions, Q(**{f"{field}__in": names}))
+    found = Q(**{f"{field}__in": names})
+    if not expressions:
+        return found
+    wild = Q(**{f"{field}__regex": "|".join(expressions)})
+    if "" not in prefixes:
+        wild &= reduce(or_, (Q(**{f"{field}__startswith": prefix}) for prefix in sorted(prefixes)))
+    return found | wild
 
 
 def expression(pattern: str) -> str:

@@ -43,15 +43,6 @@ class Reading(NamedTuple):
     floor: int
 
 
-class Headline(NamedTuple):
-    """What has to be known of a message to tell who wants it. Instants in milliseconds."""
-
-    offset: int
-    topic: str
-    published_at: int
-    expires_at: int
-
-
 def read_state() -> LogState:
     """Read the epoch, the heads and the floors; one query."""
     with connection.cursor() as cursor:
@@ -72,7 +63,10 @@ def read_range(partition: int, after: int, through: int, *, limit: int = CHUNK) 
 def read_of_topics(
     partition: int, topics: Sequence[int], after: int, through: int, *, limit: int = CHUNK
 ) -> Reading:
-    """The same, of some topics (ids of their rows) only."""
+    """The same, of a few topics (ids of their rows) only.
+
+    Each read sorts all that is left of them. Of many, read headlines first, then `read_at`.
+    """
     # Without the partition, so that nothing but the index on topics and offsets can serve it.
     rows = Message.objects.filter(
         topic_id__in=topics, offset__gt=after, offset__lte=through
@@ -80,26 +74,10 @@ def read_of_topics(
     return Reading(_records(partition, rows), _floor(partition))
 
 
-def read_headlines(
-    partition: int,
-    after: int,
-    through: int,
-    *,
-    topics: Sequence[int] | None = None,
-    limit: int = 5_000,
-) -> list[Headline]:
-    """Read what tells who wants the messages of a range, of all topics or of some."""
-    within = Q(offset__gt=after, offset__lte=through)
-    within &= Q(partition_id=partition) if topics is None else Q(topic_id__in=topics)
-    rows = (
-        Message.objects.filter(within)
-        .order_by("offset")
-        .values_list("offset", "topic__name", "published_at", "expires_at")[:limit]
-    )
-    return [
-        Headline(offset, name, to_ms(published_at), to_ms(expires_at) if expires_at else 0)
-        for offset, name, published_at, expires_at in rows
-    ]
+def read_at(partition: int, offsets: Sequence[int]) -> Reading:
+    """Read the messages at some offsets, as far as they are still there, oldest first."""
+    rows = Message.objects.filter(partition_id=partition, offset__in=offsets).order_by("offset")
+    return Reading(_records(partition, rows), _floor(partition))
 
 
 def find_topics(partition: int, patterns: Collection[str]) -> list[int] | None:

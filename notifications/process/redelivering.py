@@ -12,6 +12,7 @@ import structlog
 
 from notifications.database import in_database
 from notifications.hub import Hub, Subscriber
+from notifications.hub.pages import Kept
 from notifications.log.read import CHUNK, find_topics, read_of_topics
 from notifications.log.records import Record
 from notifications.models import Redelivery
@@ -68,10 +69,11 @@ class Redeliveries:
         return [connection.subscriber] if connection is not None else []
 
     async def _give(self, subscribers: list[Subscriber], records: list[Record]) -> None:
+        messages = [Kept(record) for record in records]
         try:
             async with asyncio.timeout(GIVE_DEADLINE):
                 await asyncio.gather(
-                    *(self._hub.feeder.give(subscriber, records) for subscriber in subscribers)
+                    *(self._hub.giver.give(subscriber, messages) for subscriber in subscribers)
                 )
         except TimeoutError:
             logger.warning("a redelivery was not taken in time", messages=len(records))

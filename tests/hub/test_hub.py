@@ -337,6 +337,37 @@ async def test_what_came_while_detached_follows_in_order(hub: Hub) -> None:
     assert [frame["position"][1] for frame in peer.received] == [1, 3, 4, 5, 6]
 
 
+async def test_a_subscription_that_is_made_during_a_catch_up_misses_nothing(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins where the hub stands when it is asked for, and is in force a little later."""
+    peer, other = Peer(), Peer()
+    await subscribe(hub, peer, "a.b.x")
+    await subscribe(hub, other, "a.b.*")
+    hub.detach(peer.subscriber)
+    await publish(hub, "a.b.x")
+    await other.until(1)
+    feed, asked, written = hub.feeder._feed, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any) -> Any:
+        asked.set()
+        await written.wait()
+        return await feed(*arguments)
+
+    monkeypatch.setattr(hub.feeder, "_feed", slowly)
+    attaching = asyncio.create_task(hub.attach(peer.subscriber))
+    await asked.wait()
+    begin = hub.detach(peer.subscriber)
+    await publish(hub, "a.b.y", "a.b.x")
+    await other.until(3)
+    written.set()
+    async with asyncio.timeout(WAIT):
+        await attaching
+    hub.add(peer.subscriber, "a.b.y", Wish("later", begin=begin))
+    await hub.attach(peer.subscriber)
+    assert await peer.until(3) == ["a.b.x#0", "a.b.y#0", "a.b.x#1"]
+
+
 async def test_a_hub_that_is_behind_comes_as_far_as_a_client_was(hub: Hub, net: Net) -> None:
     peer = Peer()
     await subscribe(hub, peer, "a.b")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +10,16 @@ from django.db.models import F
 
 from notifications.database import in_database
 from notifications.hub import replay as replay_module
+from notifications.hub import survey as survey_module
 from notifications.hub.buffer import Buffer
 from notifications.hub.pages import Pages
 from notifications.hub.replay import Feeder, LostPlaceError, StoppedError
 from notifications.hub.subscriber import Subscriber, Wish
+from notifications.hub.turns import Turns
 from notifications.hub.wanted import Caps, Replay
 from notifications.log import read as read_module
 from notifications.log.append import append
+from notifications.log.headlines import read_headlines
 from notifications.log.read import LogState, Reading, read_range, read_state
 from notifications.log.records import Record
 from notifications.models import Message, Partition, Topic
@@ -76,7 +78,7 @@ class Log:
     def __init__(self) -> None:
         self.heads: Offsets = ZERO
         self.reads = 0
-        self.feeder = Feeder(Pages(10**9, self._read), COUNT, heads=lambda: self.heads)
+        self.feeder = Feeder(Pages(10**9, self._read), Turns(), COUNT, heads=lambda: self.heads)
 
     async def _read(self, partition: int, after: int, through: int) -> Reading:
         self.reads += 1
@@ -120,7 +122,8 @@ def log() -> Log:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Have a partition read in each of the ways there are."""
     if request.param != "shared":
-        monkeypatch.setattr(replay_module, "SHARED_SPAN", -1)
+        for module in (replay_module, survey_module):
+            monkeypatch.setattr(module, "SHARED_SPAN", -1)
     if request.param == "wide":
         monkeypatch.setattr(read_module, "TOPICS_BOUND", 0)
     return str(request.param)
@@ -145,15 +148,11 @@ async def test_all_ways_of_reading_bring_the_same(
 ) -> None:
     ways: list[str] = []
 
-    def watched(name: str, read: Callable[..., Reading]) -> Callable[..., Reading]:
-        def noted(*arguments: Any) -> Reading:
-            ways.append(name)
-            return read(*arguments)
+    def watched(*arguments: Any, topics: Any, **more: Any) -> Any:
+        ways.append("wide" if topics is None else "narrow")
+        return read_headlines(*arguments, topics=topics, **more)
 
-        return noted
-
-    for name in ("read_of_topics", "read_range"):
-        monkeypatch.setattr(replay_module, name, watched(name, getattr(replay_module, name)))
+    monkeypatch.setattr(survey_module, "read_headlines", watched)
     topics = ["user.1.a", f"{NEIGHBOUR}.a", "user.1.b", "user.1", "user.1.a.deep", "other.x"]
     records = await log.publish(*(topics[n % len(topics)] for n in range(1800)))
     peer = Peer("user.1.*")
@@ -164,12 +163,7 @@ async def test_all_ways_of_reading_bring_the_same(
     assert (outcome, count) == (None, len(wanted))
     assert [f["position"] for f in peer.received] == [[r.partition, r.offset] for r in wanted]
     assert all(frame["replayed"] is True for frame in peer.received)
-    expected: dict[str, set[str]] = {
-        "shared": set(),
-        "narrow": {"read_of_topics"},
-        "wide": {"read_range"},
-    }
-    assert set(ways) == expected[way]
+    assert set(ways) == (set() if way == "shared" else {way})
     assert (log.reads > 0) == (way == "shared")
     # From a place in the middle of a page.
     peer = Peer("user.1.*", "user.1")
@@ -283,7 +277,7 @@ async def test_what_is_not_permitted_is_left_out(log: Log, way: str) -> None:
 async def test_more_than_the_cap_brings_nothing(
     log: Log, monkeypatch: pytest.MonkeyPatch, pattern: str
 ) -> None:
-    monkeypatch.setattr(replay_module, "HEADLINES", 4)  # so that it takes several looks
+    monkeypatch.setattr(survey_module, "HEADLINES", 4)  # so that it takes several looks
     await log.publish(*["other.x", "user.1.a"] * 15)
     peer = Peer(pattern)
     assert await log.replay(peer, caps=Caps(14)) == (Unrecovered.TOO_MANY, 0)
@@ -411,35 +405,6 @@ async def test_a_closed_connection_stops_it(log: Log, way: str) -> None:
     with pytest.raises(StoppedError):
         await going
     assert len(peer.take()) < 600
-
-
-async def test_two_who_wait_for_room_both_go_on(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages that are sent once more wait beside a replay."""
-    monkeypatch.setattr(replay_module, "ROOM_DEADLINE", WAIT)
-    records = await log.publish(*["user.1.a"] * 300)
-    peer = Peer("user.1.a", bound=20_000)
-    both = [
-        asyncio.create_task(log.replay(peer)),
-        asyncio.create_task(log.feeder.give(peer.subscriber, records)),
-    ]
-    await peer.until_stuck()
-    async with asyncio.timeout(WAIT / 2):
-        while not all(task.done() for task in both):
-            peer.take()
-            await asyncio.sleep(0.001)
-    assert not peer.overflowed
-    assert len(peer.take()) == 600
-
-
-async def test_given_once_more_is_what_is_still_wanted(log: Log) -> None:
-    records = await log.publish("user.1.a", "user.1.b")
-    records += await log.publish("user.1.a", expires_at=1)
-    peer = Peer("user.1.a")
-    assert await log.feeder.give(peer.subscriber, records) == 1
-    assert peer.take() == ["user.1.a"]
-    assert peer.received[0]["replayed"] is True
-    peer.subscriber.close()
-    assert await log.feeder.give(peer.subscriber, records) == 0
 
 
 # --- Back to the live stream ----------------------------------------------------------------------

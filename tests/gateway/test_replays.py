@@ -1,0 +1,221 @@
+"""Replays and subscribing on a connection over the real log, and what may happen meanwhile."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from accounts.principal import Principal
+from notifications.database import in_database
+from notifications.gateway import replays as replays_module
+from notifications.gateway import subscribing
+from notifications.gateway.admission import Admitted
+from notifications.gateway.connection import Connection
+from notifications.gateway.requests import Requests
+from notifications.hub import Hub
+from notifications.hub import follower as follower_module
+from notifications.hub import turns as turns_module
+from notifications.hub.flusher import Flusher
+from notifications.hub.subscriber import Wish
+from notifications.log.append import append
+from notifications.log.creation import read_identity
+from notifications.log.read import LogState
+from notifications.models import Subscription
+from notifications.process import Process
+from notifications.protocol.codec import DEFAULT_SUBPROTOCOL, SUBPROTOCOLS
+from notifications.protocol.conversation import Request
+from notifications.protocol.frames import Replay, Subscribe, SubscriptionOptions
+from notifications.protocol.states import State
+from notifications.topics.partitions import partition_of
+from tests.hub.test_hub import Net
+from tests.records import publication
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+COUNT = 16
+ZERO = (0,) * COUNT
+WAIT = 10.0
+USER_1 = partition_of("user.1", COUNT)
+
+Frame = dict[str, Any]
+
+
+@pytest.fixture
+async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
+    monkeypatch.setattr(follower_module, "GRACE", 0.001)
+    hub = Hub(
+        Net(capacity=10_000),
+        await in_database(read_identity),
+        on_control=lambda _: None,
+        poll_interval=1e6,
+    )
+    await hub.start()
+    yield hub
+    await hub.stop()
+
+
+class Client:
+    """The frames that a connection sends, and a way to wait for them."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.connection: Connection
+        self._news = asyncio.Event()
+
+    async def take(self, event: dict[str, Any]) -> None:
+        if event["type"] == "websocket.send":
+            self.frames.append(json.loads(event["text"]))
+        else:
+            self.frames.append({"type": event["type"], "code": event["code"]})
+        self._news.set()
+
+    async def until(self, kind: str) -> Frame:
+        """Wait for a frame of a kind; return the first."""
+        async with asyncio.timeout(WAIT):
+            while True:
+                for frame in self.frames:
+                    if frame["type"] == kind:
+                        return frame
+                self._news.clear()
+                await self._news.wait()
+
+    async def ask(self, frame: Any) -> None:
+        """Carry out a request."""
+        await Requests(self.connection).carry_out([Request(frame)])
+
+    def payloads(self) -> list[Any]:
+        return [frame["payload"] for frame in self.frames if frame["type"] == "message"]
+
+
+async def client_of(hub: Hub, *patterns: str) -> Client:
+    """Return a client that is authenticated and subscribed."""
+    client = Client()
+    process = SimpleNamespace(
+        hub=hub, flusher=Flusher(asyncio.get_running_loop()), note=lambda change: None, by_handle={}
+    )
+    codec = SUBPROTOCOLS[DEFAULT_SUBPROTOCOL]
+    connection = Connection(
+        cast(Process, process), {"extensions": {}}, client.take, Admitted(codec, None, "")
+    )
+    connection.principal = Principal(
+        id="key:1", user_id=None, name="x", is_admin=False, publish=(), subscribe=("**",)
+    )
+    connection.client_id = "test"
+    connection.conversation.state = State.OPEN
+    await hub.follow(patterns)
+    hub.register(connection.subscriber)
+    for pattern in patterns:
+        hub.add(connection.subscriber, pattern, Wish(f"id of {pattern}"))
+    connection.subscriber.acked = hub.offsets()
+    client.connection = connection
+    return client
+
+
+async def publish(hub: Hub, *topics: str) -> None:
+    """Publish a message to each topic, numbered from 0, and see that the hub has them."""
+    _, records = await in_database(append, [publication(t, n) for n, t in enumerate(topics)])
+    hub.relay(records)
+    partition, last = records[-1].partition, records[-1].offset
+    async with asyncio.timeout(WAIT):
+        while hub.offsets()[partition] < last:
+            await hub.look()
+
+
+def restored(head: int) -> LogState:
+    """Return the log as a backup brings it back, with another head in one partition."""
+    return LogState("restored", tuple(head if n == USER_1 else 0 for n in range(COUNT)), ZERO)
+
+
+# --- The log begins a new life ----------------------------------------------------------------
+
+
+async def test_what_was_missed_is_counted_from_the_gap_of_a_new_epoch(hub: Hub) -> None:
+    client = await client_of(hub, "user.1.b")
+    await publish(hub, *["user.1.a"] * 10)
+    client.connection.subscriber.acked = hub.offsets()
+    hub.learn(restored(4))
+    gap = await client.until("gap")
+    options = SubscriptionOptions(replay_missed=True)
+    await client.ask(Subscribe(id=1, topic="user.1.a", options=options))
+    row = await in_database(Subscription.objects.get)
+    assert row.epoch == gap["cursor"]["epoch"] == "restored"
+    assert row.begin[str(USER_1)] == gap["cursor"]["offsets"][str(USER_1)] == 4
+
+
+async def test_a_new_epoch_while_a_subscription_is_made(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(hub, *["user.1.a"] * 10)
+    client = await client_of(hub)
+    since_place = replays_module.since_place
+
+    async def slowly(*arguments: Any) -> Any:
+        found = await since_place(*arguments)
+        hub.learn(restored(4))
+        return found
+
+    monkeypatch.setattr(subscribing, "since_place", slowly)
+    options = SubscriptionOptions(since={"last": 2})
+    await client.ask(Subscribe(id=1, topic="user.1.a", options=options))
+    assert (await client.until("websocket.close"))["code"] == 4410
+    row = await in_database(Subscription.objects.get)
+    assert (row.begin[str(USER_1)], row.epoch == "restored") == (8, False)
+    assert [frame["type"] for frame in client.frames] == ["disconnect", "websocket.close"]
+
+
+async def test_a_new_epoch_while_a_replay_goes_out(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even in the turn in which it becomes known is it completed."""
+    await publish(hub, *["user.1.a"] * 3)
+    client = await client_of(hub, "user.1.a")
+    replay = hub.feeder.replay
+
+    async def to_the_end(*arguments: Any) -> Any:
+        found = await replay(*arguments)
+        hub.learn(restored(2))
+        return found
+
+    monkeypatch.setattr(hub.feeder, "replay", to_the_end)
+    epoch = hub.identity.epoch
+    await client.ask(Replay(id=1, cursor={"epoch": epoch, "offsets": {}}))
+    assert (await client.until("websocket.close"))["code"] == 4410
+    kinds = [frame["type"] for frame in client.frames]
+    assert kinds == ["message"] * 3 + ["disconnect", "websocket.close"]
+
+
+# --- Too much at once ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["replay", "subscribe"])
+async def test_where_too_many_replay_another_is_refused(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(turns_module, "LINE", 0)
+    client = await client_of(hub, "user.1.a")
+    if kind == "replay":
+        await client.ask(Replay(id=7, cursor={}))
+    else:
+        options = SubscriptionOptions(since={"last": 2})
+        await client.ask(Subscribe(id=7, topic="user.1.b", options=options))
+    error = await client.until("error")
+    assert (error["id"], error["code"], error["temporary"]) == (7, "RATE_LIMITED", True)
+    assert error["retryAfter"] > 0
+    assert not await in_database(Subscription.objects.exists)
+
+
+async def test_a_resume_that_cannot_be_served_comes_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await client_of(hub, "user.1.a")
+    await publish(hub, "user.1.a")
+    hub.pages.clear()
+    monkeypatch.setattr(turns_module, "LINE", 0)
+    through = hub.detach(client.connection.subscriber)
+    client.connection.replays.start(ZERO, through, request_id=1, after_resume=True)
+    disconnect = await client.until("disconnect")
+    assert (disconnect["code"], disconnect["reconnect"]) == (1013, True)
+    assert disconnect["retryAfter"] > 0
