@@ -36,6 +36,19 @@ class Replays:
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task: asyncio.Task[None] | None = None
+        self._missed: Replay | None = None
+
+    @property
+    def place(self) -> Offsets | None:
+        """How far the client has been given what it missed before it resumed; None unless that is
+        going out.
+
+        Its cursor stands there. What it asks for itself moves no cursor back.
+        """
+        if self._missed is None:
+            return None
+        splice = self._missed.splice
+        return splice.place if splice is not None else self._missed.after
 
     def require_none(self) -> None:
         """Raise RateLimited while a replay is going out, or too many others wait for theirs."""
@@ -77,6 +90,8 @@ class Replays:
             max_age=max_age,
             permitted=lambda topic: may_subscribe(principal, topic),
         )
+        if after_resume:
+            self._missed = replay
         known = after if isinstance(after, Unrecovered) else None
         end = connection.process.hub.cursor_at(through)
         self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
@@ -103,6 +118,7 @@ class Replays:
         async with leaving_on_failure(connection):
             unrecovered = known or await hub.feeder.replay(subscriber, replay)
             require_epoch(connection, end.epoch)
+            self._missed = None
             metrics.replays.labels(unrecovered or "recovered").inc()
             subscriber.told = replay.through
             connection.send(

@@ -17,6 +17,8 @@ from notifications.gateway.connection import Connection
 from notifications.gateway.requests import Requests
 from notifications.hub import Hub
 from notifications.hub import follower as follower_module
+from notifications.hub import replay as replay_module
+from notifications.hub import survey as survey_module
 from notifications.hub import turns as turns_module
 from notifications.hub.flusher import Flusher
 from notifications.hub.subscriber import Wish
@@ -185,6 +187,48 @@ async def test_a_new_epoch_while_a_replay_goes_out(
     assert (await client.until("websocket.close"))["code"] == 4410
     kinds = [frame["type"] for frame in client.frames]
     assert kinds == ["message"] * 3 + ["disconnect", "websocket.close"]
+
+
+# --- Something else is told meanwhile -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["shared", "alone"])
+async def test_a_gap_during_a_replay_tells_where_the_replay_stands(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A client sets its cursor to a gap's, and drops whatever of its replay that covers."""
+    monkeypatch.setattr(replay_module, "BREATH", 2)
+    if way == "alone":
+        for module in (replay_module, survey_module):
+            monkeypatch.setattr(module, "SHARED_SPAN", -1)
+    await publish(hub, *["user.1.a"] * 6)
+    hub.pages.clear()
+    client = await client_of(hub, "user.1.a")
+    through = hub.detach(client.connection.subscriber)
+    client.connection.replays.start(ZERO, through, request_id=None, after_resume=True)
+    while not any(frame["type"] == "replay_complete" for frame in client.frames):
+        client.connection._tell_gap("user.1.a", "BEYOND_RETENTION")
+        await asyncio.sleep(0)
+    cursor, told = 0, set()
+    for frame in client.frames:
+        if frame["type"] == "message":
+            assert frame["position"][1] > cursor
+            cursor = frame["position"][1]
+        elif frame["type"] == "gap":
+            assert frame["cursor"]["offsets"][str(USER_1)] == cursor
+            told.add(cursor)
+    assert cursor == 6
+    assert len(told) > 2, "also in the middle of it"
+
+
+async def test_a_gap_during_a_replay_that_was_asked_for_sets_no_cursor_back(hub: Hub) -> None:
+    await publish(hub, *["user.1.a"] * 6)
+    client = await client_of(hub, "user.1.a")
+    epoch = hub.identity.epoch
+    await client.ask(Replay(id=1, cursor={"epoch": epoch, "offsets": {}}))
+    client.connection._tell_gap("user.1.b", "BEYOND_RETENTION")
+    await client.until("replay_complete")
+    assert (await client.until("gap"))["cursor"]["offsets"][str(USER_1)] == 6
 
 
 # --- Too much at once ---------------------------------------------------------------------------
