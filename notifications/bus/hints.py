@@ -19,9 +19,11 @@ class Hint(msgspec.Struct, frozen=True):
     offsets alone whether they need them.
 
     first and last are 0 for ephemeral messages, which travel in an envelope of their own type and
-    say nothing of the log.
+    say nothing of the log. epoch: the life of the log that the offsets are of; a bus may bring
+    hints of a past one, or of another log altogether.
     """
 
+    epoch: str
     partition: int
     first: int
     last: int
@@ -32,8 +34,8 @@ class Hint(msgspec.Struct, frozen=True):
         return decode_records(self.records)
 
 
-def hints_of(records: Sequence[Record]) -> Iterator[Hint]:
-    """Cut new records (offset order within each partition) into hints."""
+def hints_of(records: Sequence[Record], *, epoch: str) -> Iterator[Hint]:
+    """Cut new records (offset order within each partition) of an epoch into hints."""
     batches: dict[tuple[int, bool], list[Record]] = {}
     for record in records:
         batches.setdefault((record.partition, record.offset == 0), []).append(record)
@@ -41,14 +43,14 @@ def hints_of(records: Sequence[Record]) -> Iterator[Hint]:
         start = size = 0
         for index, record in enumerate(batch):
             if size and size + len(record.payload) > HINT_BYTES:
-                yield _hint(partition, batch[start:index])
+                yield _hint(epoch, partition, batch[start:index])
                 start, size = index, 0
             size += len(record.payload)
-        yield _hint(partition, batch[start:])
+        yield _hint(epoch, partition, batch[start:])
 
 
-def _hint(partition: int, records: list[Record]) -> Hint:
-    return Hint(partition, records[0].offset, records[-1].offset, encode_records(records))
+def _hint(epoch: str, partition: int, records: list[Record]) -> Hint:
+    return Hint(epoch, partition, records[0].offset, records[-1].offset, encode_records(records))
 
 
 def to_envelope(hint: Hint) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def to_envelope(hint: Hint) -> dict[str, Any]:
         return {"type": EPHEMERAL, "records": hint.records}
     return {
         "type": "log.appended",
+        "epoch": hint.epoch,
         "partition": hint.partition,
         "first": hint.first,
         "last": hint.last,

@@ -18,7 +18,7 @@ from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub.place import Place
 from notifications.log.creation import LogIdentity
-from notifications.log.read import CHUNK, LogState, read_purged, read_range, read_state
+from notifications.log.read import CHUNK, LogState, read_hole, read_purged, read_state
 from notifications.log.records import Record
 from notifications.recovery.cursor import Offsets, later
 from notifications.topics.partitions import partitions_of
@@ -172,6 +172,9 @@ class Follower(ABC):
         place = self._places.get(hint.partition)
         if place is None:
             return
+        if hint.epoch != self.identity.epoch:
+            metrics.hints_foreign.inc()
+            return
         if hint.last <= place.offset:
             metrics.hints_repeated.inc()
             return
@@ -200,10 +203,10 @@ class Follower(ABC):
             and self._places.get(partition) is place  # not left, nor left and opened again
             and (place.has_hole or place.offset < self._heads[partition])
         ):
-            start, known = place.offset, max(place.heard, self._heads[partition])
+            start, told = place.offset, max(place.heard, self._heads[partition])
             try:
                 metrics.log_reads.inc()
-                records, floor = await in_database(read_range, partition, start, known)
+                (records, floor), known = await in_database(read_hole, partition, start, told)
                 purged = await in_database(read_purged, partition, start) if floor > start else []
             except Unavailable:
                 metrics.log_read_failures.inc()
@@ -218,6 +221,10 @@ class Follower(ABC):
             due = place.fill(records, up_to=up_to)
             metrics.holes_filled.inc(sum(1 for record in records if record.offset > before))
             self._moved(partition, due, after=before, floor=floor if floor > start else 0)
+            if known < told:
+                place.let_go(beyond=known)
+                metrics.hints_foreign.inc()
+                logger.warning("a hint was from beyond the log", partition=partition, told=told)
             if purged:
                 self._tell_purged(purged)
 

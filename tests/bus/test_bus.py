@@ -67,7 +67,7 @@ async def test_hints_reach_every_process_that_follows_the_partition(layer: Any) 
     await two.follow(3)
     await three.follow(4)
     records = [record(1, partition=3), record(2, partition=3)]
-    one.announce(hints_of(records))
+    one.announce(hints_of(records, epoch="x"))
     await ears_one.until(hints=1)
     await ears_two.until(hints=1)
     assert ears_two.hints[0].decode() == records
@@ -88,7 +88,7 @@ async def test_ephemeral_messages_travel_apart_from_the_log(layer: Any) -> None:
         await bus.start()
         await bus.follow(3)
     passing = [record(0, partition=3, id="x"), record(0, partition=3, id="y")]
-    one.announce(hints_of([passing[0], record(7, partition=3), passing[1]]))
+    one.announce(hints_of([passing[0], record(7, partition=3), passing[1]], epoch="x"))
     await ears.until(hints=2)  # one for each of the two buses that these ears belong to
     assert {(hint.first, hint.last) for hint in ears.hints} == {(7, 7)}
     assert heard == [passing]
@@ -115,7 +115,7 @@ async def test_after_unfollow_nothing_comes() -> None:
     await bus.start()
     await bus.follow(1)
     await bus.unfollow(1)
-    bus.announce(hints_of([record(1, partition=1)]))
+    bus.announce(hints_of([record(1, partition=1)], epoch="x"))
     await bus.send_control({"after": "it"})
     await ears.until(controls=1)
     assert ears.hints == []
@@ -125,7 +125,7 @@ async def test_after_unfollow_nothing_comes() -> None:
 def test_a_batch_is_cut_into_hints_by_partition_and_size() -> None:
     big = b'"' + b"x" * (HINT_BYTES // 2) + b'"'
     records = [record(n, partition=1, payload=big) for n in range(1, 5)] + [record(9, partition=2)]
-    hints = list(hints_of(records))
+    hints = list(hints_of(records, epoch="x"))
     assert [(hint.partition, hint.first, hint.last) for hint in hints] == [
         (1, 1, 1),
         (1, 2, 2),
@@ -167,12 +167,12 @@ async def test_a_layer_that_is_away_is_joined_when_it_comes_back(
     bus, ears = make(layer)
     await bus.start()
     await bus.follow(1)
-    bus.announce(hints_of([record(1, partition=1)]))
+    bus.announce(hints_of([record(1, partition=1)], epoch="x"))
     was_healthy = bus.healthy
     layer.away = False
     async with asyncio.timeout(WAIT):
         while not ears.hints:
-            bus.announce(hints_of([record(2, partition=1)]))
+            bus.announce(hints_of([record(2, partition=1)], epoch="x"))
             await asyncio.sleep(0.01)
     assert (was_healthy, bus.healthy) == (False, True)
     assert ears.hints[0].first == 2
@@ -200,7 +200,7 @@ async def test_the_queue_of_hints_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     await bus.start()
     await bus.follow(0)
     for offset in range(1, 11):
-        bus.announce(hints_of([record(offset)]))
+        bus.announce(hints_of([record(offset)], epoch="x"))
     await ears.until(hints=3)
     assert [hint.first for hint in ears.hints] == [8, 9, 10]
     await bus.stop()
@@ -214,7 +214,7 @@ async def test_garbage_on_the_bus_is_survived(caplog: pytest.LogCaptureFixture) 
     group = bus_module.group_of(0)
     for garbage in ({"type": "log.appended"}, {"type": "nonsense"}, {"type": "control"}):
         await layer.group_send(group, garbage)
-    bus.announce(hints_of([record(1)]))
+    bus.announce(hints_of([record(1)], epoch="x"))
     await ears.until(hints=1)
     assert ears.hints[0].first == 1
     await bus.stop()

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from channels.layers import InMemoryChannelLayer
 from django.db import OperationalError
+from prometheus_client import REGISTRY
 
+from notifications.bus import hints_of
 from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub, Subscriber
@@ -24,7 +26,7 @@ from notifications.log.read import LogState, read_state
 from notifications.log.records import Record
 from notifications.models import Log, Message, Partition, Topic
 from notifications.recovery.cursor import Unrecovered
-from tests.records import publication
+from tests.records import publication, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +57,10 @@ class Peer:
                 self.news.clear()
                 await self.news.wait()
         return self.take()
+
+
+def metric(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0
 
 
 class Net(InMemoryChannelLayer):  # type: ignore[misc]
@@ -132,6 +138,30 @@ async def test_lost_hints_are_read_from_the_log(hub: Hub, net: Net) -> None:
         await publish(hub, "a.b")
     await peer.until(20)
     assert [frame["seq"] for frame in peer.received] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("epoch", ["another", "this"])
+async def test_a_hint_from_beyond_the_log_moves_nothing(hub: Hub, net: Net, epoch: str) -> None:
+    """It may be of a past life of the log, or of another deployment on the same Redis."""
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    (first,) = await publish(hub, "a.b")
+    await peer.until(1)
+    before = metric("bellwether_hints_foreign_total")
+    foreign = [record(offset, partition=first.partition, topic="a.b") for offset in (50, 51)]
+    told = hub.identity.epoch if epoch == "this" else epoch
+    if epoch == "another":
+        foreign.insert(0, record(2, partition=first.partition, topic="a.b"))
+    for one in foreign:
+        hub.bus.announce(hints_of([one], epoch=told))
+    async with asyncio.timeout(WAIT):
+        while metric("bellwether_hints_foreign_total") == before:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)  # some looks
+    assert hub.offsets()[first.partition] == 1
+    await publish(hub, *["a.b"] * 5)
+    await peer.until(6)
+    assert [frame["position"][1] for frame in peer.received] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_what_no_hint_announces_is_found_by_looking(hub: Hub, net: Net) -> None:
