@@ -104,13 +104,16 @@ class Follower(ABC):
         A client may have been served by a process that was ahead of this one.
         """
         self.learn(state)
-        deadline = asyncio.get_running_loop().time() + REACH_DEADLINE
+        now = asyncio.get_running_loop().time
+        deadline = now() + REACH_DEADLINE
         while self.identity.epoch == state.epoch and (late := self._behind(state.heads)):
-            if asyncio.get_running_loop().time() > deadline:
+            if now() >= deadline:
                 raise Unavailable("The log cannot be read now.", retry_after=1000)
             for partition in late:
                 self._fill_soon(partition)
-            await asyncio.wait([self._filling[partition] for partition in late])
+            filling = [self._filling[partition] for partition in late]
+            # One that goes on for longer does so for others too.
+            await asyncio.wait(filling, timeout=deadline - now())
 
     def _behind(self, heads: Offsets) -> list[int]:
         return [

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from notifications.hub.wanted import Caps, Replay
 from notifications.log.append import append
 from notifications.log.creation import LogIdentity, read_identity
 from notifications.log.ephemeral import make_ephemeral
-from notifications.log.read import LogState, read_state
+from notifications.log.read import LogState, read_hole, read_state
 from notifications.log.records import Record
 from notifications.models import Log, Message, Partition, Topic
 from notifications.recovery.cursor import Unrecovered
@@ -408,6 +409,29 @@ async def test_a_hub_that_is_behind_comes_as_far_as_a_client_was(hub: Hub, net: 
     await hub.reach(state)
     assert hub.offsets() == state.heads
     assert peer.take() == ["a.b#0", "a.b#1"]
+
+
+async def test_a_hub_that_cannot_catch_up_in_time_says_so(
+    hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    net.drop = lambda _: True
+    hub._poll_interval = 1_000
+    await publish(hub, "a.b")
+    go_on = threading.Event()
+
+    def slowly(*arguments: int) -> Any:
+        assert go_on.wait(WAIT)
+        return read_hole(*arguments)
+
+    monkeypatch.setattr(follower_module, "read_hole", slowly)
+    monkeypatch.setattr(follower_module, "REACH_DEADLINE", 0.05)
+    with pytest.raises(Unavailable):
+        await hub.reach(await in_database(read_state))
+    assert peer.take() == [], "the read goes on meanwhile"
+    go_on.set()
+    assert await peer.until(1) == ["a.b#0"]
 
 
 async def test_what_was_purged_before_it_was_delivered_is_told(
