@@ -234,7 +234,10 @@ class Follower(ABC):
     async def _poll_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._poll_interval)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                logger.exception("a look at the log failed")
 
     async def look(self) -> None:
         """Compare this process with the log, and set out to read what it lacks."""

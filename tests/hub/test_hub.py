@@ -173,6 +173,26 @@ async def test_what_no_hint_announces_is_found_by_looking(hub: Hub, net: Net) ->
     assert await peer.until(1) == ["a.b#0"]
 
 
+async def test_looking_goes_on_after_a_look_that_failed(
+    hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.drop = lambda _: True
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    failed = asyncio.Event()
+
+    def fail(state: LogState) -> None:
+        failed.set()
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "learn", fail)
+        async with asyncio.timeout(WAIT):
+            await failed.wait()
+    await publish(hub, "a.b")
+    assert await peer.until(1) == ["a.b#0"]
+
+
 async def test_repeated_and_disordered_hints_change_nothing(hub: Hub) -> None:
     peer = Peer()
     await subscribe(hub, peer, "a.b")
