@@ -27,6 +27,9 @@ from notifications.topics.partitions import partitions_of
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
 
+LEVEL_DEADLINE = 10.0
+"""Seconds that a request may wait until its connection has caught up after a replay."""
+
 logger = structlog.get_logger(__name__)
 
 
@@ -36,6 +39,7 @@ class Replays:
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task: asyncio.Task[None] | None = None
+        self._is_complete = False
         self._missed: Replay | None = None
 
     @property
@@ -50,11 +54,19 @@ class Replays:
         splice = self._missed.splice
         return splice.place if splice is not None else self._missed.after
 
-    def require_none(self) -> None:
-        """Raise RateLimited while a replay is going out, or too many others wait for theirs."""
+    async def require_none(self) -> None:
+        """Raise RateLimited while a replay is going out, or too many others wait for theirs.
+
+        After its replay_complete a connection catches up with live delivery; that is waited for,
+        as the next replay ends where the client has had everything.
+        """
         if self._connection.process.hub.turns.is_full:
             raise RateLimited("Too many clients replay now; ask again later.", retry_after=5000)
-        if self._task is not None and not self._task.done():
+        if self._task is None or self._task.done():
+            return
+        if self._is_complete:
+            await asyncio.wait([self._task], timeout=LEVEL_DEADLINE)
+        if not self._task.done():
             raise RateLimited(
                 "A replay is going out on this connection; wait for its replay_complete.",
                 retry_after=1000,
@@ -90,6 +102,7 @@ class Replays:
             max_age=max_age,
             permitted=lambda topic: may_subscribe(principal, topic),
         )
+        self._is_complete = False
         if after_resume:
             self._missed = replay
         known = after if isinstance(after, Unrecovered) else None
@@ -118,7 +131,7 @@ class Replays:
         async with leaving_on_failure(connection):
             unrecovered = known or await hub.feeder.replay(subscriber, replay)
             require_epoch(connection, end.epoch)
-            self._missed = None
+            self._missed, self._is_complete = None, True
             metrics.replays.labels(unrecovered or "recovered").inc()
             subscriber.told = replay.through
             connection.send(

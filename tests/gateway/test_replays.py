@@ -231,6 +231,79 @@ async def test_a_gap_during_a_replay_that_was_asked_for_sets_no_cursor_back(hub:
     assert (await client.until("gap"))["cursor"]["offsets"][str(USER_1)] == 6
 
 
+# --- One after the other --------------------------------------------------------------------
+
+
+class CatchingUp:
+    """A client whose replay is complete, and that catches up until it is let go."""
+
+    def __init__(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go_on = asyncio.Event()
+        self._hub = hub
+        self._catch_up = hub.feeder.catch_up
+        monkeypatch.setattr(hub.feeder, "catch_up", self._slowly)
+
+    async def _slowly(self, *arguments: Any) -> None:
+        await self.go_on.wait()
+        await self._catch_up(*arguments)
+
+    async def client(self) -> Client:
+        client = await client_of(self._hub, "user.1.*")
+        cursor = {"epoch": self._hub.identity.epoch, "offsets": {}}
+        await client.ask(Replay(id=1, cursor=cursor))
+        assert (await client.until("replay_complete"))["count"] == 3
+        return client
+
+
+async def test_the_next_replay_waits_until_the_connection_is_level(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end must not cover what is still to come from before it."""
+    await publish(hub, *["user.1.a"] * 3)
+    catching_up = CatchingUp(hub, monkeypatch)
+    client = await catching_up.client()
+    await publish(hub, *["user.1.b"] * 2)
+    cursor = {"epoch": hub.identity.epoch, "offsets": {str(USER_1): 2}}
+    asking = asyncio.create_task(client.ask(Replay(id=2, cursor=cursor)))
+    await asyncio.sleep(0.01)
+    assert not asking.done()
+    catching_up.go_on.set()
+    await asking
+    async with asyncio.timeout(WAIT):
+        while not any(frame.get("id") == 2 for frame in client.frames):
+            await asyncio.sleep(0.001)
+    seen = [
+        (frame["position"][1], "replayed" in frame) if frame["type"] == "message" else frame["id"]
+        for frame in client.frames
+    ]
+    first = [(1, True), (2, True), (3, True), 1]
+    assert seen == [*first, (4, False), (5, False), (3, True), (4, True), (5, True), 2]
+
+
+async def test_a_request_does_not_wait_for_ever_for_that(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays_module, "LEVEL_DEADLINE", 0.01)
+    await publish(hub, *["user.1.a"] * 3)
+    catching_up = CatchingUp(hub, monkeypatch)
+    client = await catching_up.client()
+    await client.ask(Replay(id=2, cursor={}))
+    assert (await client.until("error"))["code"] == "RATE_LIMITED"
+    catching_up.go_on.set()
+
+
+async def test_while_a_replay_goes_out_another_is_refused(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(hub, *["user.1.a"] * 3)
+    client = await client_of(hub, "user.1.*")
+    cursor = {"epoch": hub.identity.epoch, "offsets": {}}
+    await client.ask(Replay(id=1, cursor=cursor))
+    await client.ask(Replay(id=2, cursor=cursor))
+    assert ((await client.until("error"))["id"], client.frames[0]["type"]) == (2, "error")
+    assert (await client.until("replay_complete"))["id"] == 1
+
+
 # --- Too much at once ---------------------------------------------------------------------------
 
 
