@@ -42,6 +42,10 @@ hints_received = Counter("bellwether_hints_received", "Hints that came from the 
 hints_repeated = Counter(
     "bellwether_hints_repeated", "Hints that brought nothing new and were dropped."
 )
+hints_foreign = Counter(
+    "bellwether_hints_foreign",
+    "Hints of another life of the log, or from beyond its head, that were dropped.",
+)
 holes_filled = Counter(
     "bellwether_holes_filled", "Messages read from the log because no hint brought them in time."
 )

@@ -36,9 +36,11 @@ class Hint(msgspec.Struct, frozen=True):
     offsets alone whether they need them.
 
     first and last are 0 for ephemeral messages, which travel in an envelope of their own type and
-    say nothing of the log.
+    say nothing of the log. epoch: the life of the log that the offsets are of; a bus may bring
+    hints of a past one, or of another log altogether.
     """
 
+    epoch: str
     partition: int
     first: int
     last: int
@@ -49,8 +51,8 @@ class Hint(msgspec.Struct, frozen=True):
         return decode_records(self.records)
 
 
-def hints_of(records: Sequence[Record]) -> Iterator[Hint]:
-    """Cut new records (offset order within each partition) into hints."""
+def hints_of(records: Sequence[Record], *, epoch: str) -> Iterator[Hint]:
+    """Cut new records (offset order within each partition) of an epoch into hints."""
     batches: dict[tuple[int, bool], list[Record]] = {}
     for record in records:
         batches.setdefault((record.partition, record.offset == 0), []).append(record)
@@ -58,14 +60,14 @@ def hints_of(records: Sequence[Record]) -> Iterator[Hint]:
         start = size = 0
         for index, record in enumerate(batch):
             if size and size + len(record.payload) > HINT_BYTES:
-                yield _hint(partition, batch[start:index])
+                yield _hint(epoch, partition, batch[start:index])
                 start, size = index, 0
             size += len(record.payload)
-        yield _hint(partition, batch[start:])
+        yield _hint(epoch, partition, batch[start:])
 
 
-def _hint(partition: int, records: list[Record]) -> Hint:
-    return Hint(partition, records[0].offset, records[-1].offset, encode_records(records))
+def _hint(epoch: str, partition: int, records: list[Record]) -> Hint:
+    return Hint(epoch, partition, records[0].offset, records[-1].offset, encode_records(records))
 
 
 def to_envelope(hint: Hint) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def to_envelope(hint: Hint) -> dict[str, Any]:
         return {"type": EPHEMERAL, "records": hint.records}
     return {
         "type": "log.appended",
+        "epoch": hint.epoch,
         "partition": hint.partition,
         "first": hint.first,
         "last": hint.last,
@@ -87,8 +90,8 @@ def take_envelope(waiting: deque[Hint]) -> tuple[str, dict[str, Any], list[Hint]
     Returns the group to send to, the envelope, and what is in it.
     """
     taken = [waiting.popleft()]
-    size = len(taken[0].records)
-    while waiting and size + len(waiting[0].records) <= HINT_BYTES:
+    size, epoch = len(taken[0].records), taken[0].epoch
+    while waiting and waiting[0].epoch == epoch and size + len(waiting[0].records) <= HINT_BYTES:
         taken.append(waiting.popleft())
         size += len(taken[-1].records)
     partition = taken[0].partition
@@ -97,13 +100,14 @@ def take_envelope(waiting: deque[Hint]) -> tuple[str, dict[str, Any], list[Hint]
     is_of_one = all(hint.partition == partition for hint in taken)
     hints = [[hint.partition, hint.first, hint.last, hint.records] for hint in taken]
     group = group_of(partition) if is_of_one else ALL_PARTITIONS
-    return group, {"type": BUNDLE, "hints": hints}, taken
+    return group, {"type": BUNDLE, "epoch": epoch, "hints": hints}, taken
 
 
 def hints_in(bundle: dict[str, Any]) -> list[Hint]:
     """Read a bundle; raises msgspec.ValidationError when it is none."""
+    epoch = msgspec.convert(bundle.get("epoch"), str)
     hints = msgspec.convert(bundle.get("hints"), list[tuple[int, int, int, bytes]])
-    return [Hint(*hint) for hint in hints]
+    return [Hint(epoch, *hint) for hint in hints]
 
 
 def from_envelope(envelope: dict[str, Any]) -> Hint:

@@ -208,7 +208,8 @@ class Connection:
         hub, splice = self.process.hub, self.subscriber.splice
         metrics.gaps_told.inc()
         # While it is fed from the log, what lies after its own place is still to come.
-        cursor = hub.cursor(self.subscriber) if splice is None else hub.cursor_at(splice.place)
+        place = self.replays.place or (splice.place if splice is not None else None)
+        cursor = hub.cursor(self.subscriber) if place is None else hub.cursor_at(place)
         self.send(Gap(topic=topic, reason=reason, count=count, cursor=cursor))
 
     def _tell_dropped(self, topic: str | None, count: int) -> None:

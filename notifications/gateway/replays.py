@@ -27,23 +27,48 @@ from notifications.topics.partitions import partitions_of
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
 
+LEVEL_DEADLINE = 10.0
+"""Seconds that a request may wait until its connection has caught up after a replay."""
+
 logger = structlog.get_logger(__name__)
 
 
 class Replays:
     """The replay of a connection that is under way, if there is one."""
 
-    __slots__ = ("_connection", "_task")
+    __slots__ = ("_connection", "_is_complete", "_missed", "_task")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task: asyncio.Task[None] | None = None
+        self._is_complete = False
+        self._missed: Replay | None = None
 
-    def require_none(self) -> None:
-        """Raise RateLimited while a replay is going out, or too many others wait for theirs."""
+    @property
+    def place(self) -> Offsets | None:
+        """How far the client has been given what it missed before it resumed; None unless that is
+        going out.
+
+        Its cursor stands there. What it asks for itself moves no cursor back.
+        """
+        if self._missed is None:
+            return None
+        splice = self._missed.splice
+        return splice.place if splice is not None else self._missed.after
+
+    async def require_none(self) -> None:
+        """Raise RateLimited while a replay is going out, or too many others wait for theirs.
+
+        After its replay_complete a connection catches up with live delivery; that is waited for,
+        as the next replay ends where the client has had everything.
+        """
         if self._connection.process.hub.turns.is_full:
             raise RateLimited("Too many clients replay now; ask again later.", retry_after=5000)
-        if self._task is not None and not self._task.done():
+        if self._task is None or self._task.done():
+            return
+        if self._is_complete:
+            await asyncio.wait([self._task], timeout=LEVEL_DEADLINE)
+        if not self._task.done():
             raise RateLimited(
                 "A replay is going out on this connection; wait for its replay_complete.",
                 retry_after=1000,
@@ -79,6 +104,9 @@ class Replays:
             max_age=max_age,
             permitted=lambda topic: may_subscribe(principal, topic),
         )
+        self._is_complete = False
+        if after_resume:
+            self._missed = replay
         known = after if isinstance(after, Unrecovered) else None
         end = connection.process.hub.cursor_at(through)
         self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
@@ -105,6 +133,7 @@ class Replays:
         async with leaving_on_failure(connection):
             unrecovered = known or await hub.feeder.replay(subscriber, replay)
             require_epoch(connection, end.epoch)
+            self._missed, self._is_complete = None, True
             metrics.replays.labels(unrecovered or "recovered").inc()
             subscriber.told = replay.through
             connection.send(

@@ -96,7 +96,7 @@ class Requests:
                 case Unsubscribe():
                     await self._unsubscribe(frame)
                 case Replay():
-                    self._replay(frame)
+                    await self._replay(frame)
                 case Verify():
                     await self._verify(frame)
                 case Ack():
@@ -187,9 +187,9 @@ class Requests:
 
     # --- replay, ack ---------------------------------------------------------------------------
 
-    def _replay(self, frame: Replay) -> None:
+    async def _replay(self, frame: Replay) -> None:
         connection = self._connection
-        connection.replays.require_none()
+        await connection.replays.require_none()
         only = None
         if frame.subscription_id is not None:
             wishes = connection.subscriber.wishes

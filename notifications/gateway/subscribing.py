@@ -31,7 +31,7 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
         raise BadFrame("Server-side filters are not served yet; leave options.filter out.")
     replays = options.since is not None or options.replay_missed is True
     if replays:
-        connection.replays.require_none()
+        await connection.replays.require_none()
     await hub.follow([pattern])
     # From here on live messages pass this connection by, until it has been told that it is
     # subscribed: none goes out before that, and none after the cursor is missed.

@@ -18,7 +18,7 @@ from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub.place import Place
 from notifications.log.creation import LogIdentity
-from notifications.log.read import CHUNK, LogState, read_purged, read_range, read_state
+from notifications.log.read import CHUNK, LogState, read_hole, read_purged, read_state
 from notifications.log.records import Record
 from notifications.recovery.cursor import Offsets, later
 from notifications.topics.partitions import partitions_of
@@ -112,13 +112,16 @@ class Follower(ABC):
         A client may have been served by a process that was ahead of this one.
         """
         self.learn(state)
-        deadline = asyncio.get_running_loop().time() + REACH_DEADLINE
+        now = asyncio.get_running_loop().time
+        deadline = now() + REACH_DEADLINE
         while self.identity.epoch == state.epoch and (late := self._behind(state.heads)):
-            if asyncio.get_running_loop().time() > deadline:
+            if now() >= deadline:
                 raise Unavailable("The log cannot be read now.", retry_after=1000)
             for partition in late:
                 self._fill_soon(partition)
-            await asyncio.wait([self._filling[partition] for partition in late])
+            filling = [self._filling[partition] for partition in late]
+            # One that goes on for longer does so for others too.
+            await asyncio.wait(filling, timeout=deadline - now())
 
     def _behind(self, heads: Offsets) -> list[int]:
         return [
@@ -180,6 +183,9 @@ class Follower(ABC):
         place = self._places.get(hint.partition)
         if place is None:
             return
+        if hint.epoch != self.identity.epoch:
+            metrics.hints_foreign.inc()
+            return
         if hint.last <= place.offset:
             metrics.hints_repeated.inc()
             return
@@ -208,10 +214,10 @@ class Follower(ABC):
             and self._places.get(partition) is place  # not left, nor left and opened again
             and (place.has_hole or place.offset < self._heads[partition])
         ):
-            start, known = place.offset, max(place.heard, self._heads[partition])
+            start, told = place.offset, max(place.heard, self._heads[partition])
             try:
                 metrics.log_reads.inc()
-                records, floor = await in_database(read_range, partition, start, known)
+                (records, floor), known = await in_database(read_hole, partition, start, told)
                 purged = await in_database(read_purged, partition, start) if floor > start else []
             except Unavailable:
                 metrics.log_read_failures.inc()
@@ -226,13 +232,20 @@ class Follower(ABC):
             due = place.fill(records, up_to=up_to)
             metrics.holes_filled.inc(sum(1 for record in records if record.offset > before))
             self._moved(partition, due, after=before, floor=floor if floor > start else 0)
+            if known < told:
+                place.let_go(beyond=known)
+                metrics.hints_foreign.inc()
+                logger.warning("a hint was from beyond the log", partition=partition, told=told)
             if purged:
                 self._tell_purged(purged)
 
     async def _poll_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._poll_interval)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                logger.exception("a look at the log failed")
 
     async def look(self) -> None:
         """Compare this process with the log, and set out to read what it lacks."""

@@ -71,7 +71,7 @@ class Hub(Follower):
 
     def relay(self, records: Sequence[Record]) -> None:
         """Tell all processes, this one too, of new records; call in the event loop."""
-        self.bus.announce(hints_of(records))
+        self.bus.announce(hints_of(records, epoch=self.identity.epoch))
 
     # --- Subscribing side ---------------------------------------------------------------------
 

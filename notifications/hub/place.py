@@ -55,6 +55,10 @@ class Place:
         self.offset = max(self.offset, up_to)
         return self._due(due)
 
+    def let_go(self, *, beyond: int) -> None:
+        """Forget what came early with larger offsets: the log has none such."""
+        self._early = {at: record for at, record in self._early.items() if at <= beyond}
+
     @property
     def has_hole(self) -> bool:
         """Whether something came early, so that what is before it is missing."""

@@ -96,7 +96,8 @@ class Feeder:
         place = list(replay.through)
         for partition, start in starts.items():
             place[partition] = start
-        feed = _Feed(subscriber, wanted, Splice(place, starts), replayed=True, found=found)
+        replay.splice = splice = Splice(place, starts)
+        feed = _Feed(subscriber, wanted, splice, replayed=True, found=found)
         while (due := feed.splice.next(replay.through)) is not None:
             try:
                 replay.count += await self._feed(feed, due)
@@ -230,6 +231,7 @@ class Feeder:
         subscriber, now, sent = feed.subscriber, now_ms(), 0
         for number, one in enumerate(kept, 1):
             if number % BREATH == 0:
+                feed.splice.fed(partition, after)
                 await asyncio.sleep(0)
             if not subscriber.buffer.has_room:
                 end = after
@@ -248,12 +250,12 @@ class Feeder:
         subscriber, now, sent = feed.subscriber, now_ms(), 0
         records.reverse()
         while records:
-            if len(records) % BREATH == 0:
+            record = records.pop()
+            if len(records) % BREATH == 0 or not subscriber.buffer.has_room:
+                feed.splice.fed(partition, record.offset - 1)
                 await asyncio.sleep(0)
-            if not subscriber.buffer.has_room:
                 await self._room(subscriber)
                 now = now_ms()
-            record = records.pop()
             subscriber.buffer.direct = None
             if feed.wanted(record, partition, now):
                 frame = encode_record(record, subscriber.codec, replayed=feed.replayed)

@@ -1,12 +1,13 @@
 """What a replay is asked for, and which messages a connection wants of it. No I/O."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from notifications.hub.subscriber import Subscriber, Wish
 from notifications.log.headlines import Headline
 from notifications.log.records import Record
 from notifications.recovery.cursor import Offsets
+from notifications.recovery.splice import Splice
 from notifications.topics.grammar import is_pattern
 from notifications.topics.matching import matches
 
@@ -34,7 +35,8 @@ class Replay:
     only: the pattern of the one subscription that asked; None for all.
     ignore_begin: whether what came before that subscription is wanted too (`since`).
     after_resume: whether this is what a client missed, not what it asked for.
-    max_age: milliseconds. permitted: tells by topic. count: messages sent.
+    max_age: milliseconds. permitted: tells by topic. count: messages sent. splice: where it stands
+    while it goes out.
     """
 
     after: Offsets
@@ -46,7 +48,8 @@ class Replay:
     after_resume: bool = False
     max_age: int | None = None
     permitted: Callable[[str], bool] = lambda topic: True
-    count: int = field(default=0)
+    count: int = 0
+    splice: Splice | None = None
 
 
 class Wanted:

@@ -60,6 +60,15 @@ def read_range(partition: int, after: int, through: int, *, limit: int = CHUNK) 
     return Reading(_records(partition, rows), _floor(partition))
 
 
+def read_hole(partition: int, after: int, through: int) -> tuple[Reading, int]:
+    """The same, for whoever was told by others how far the log is; return also how far it is (at
+    most `through`)."""
+    # Before the rows: what is appended meanwhile must not be taken for purged.
+    head = Partition.objects.values_list("head", flat=True).get(pk=partition)
+    end = min(through, head)
+    return read_range(partition, after, end), end
+
+
 def read_of_topics(
     partition: int, topics: Sequence[int], after: int, through: int, *, limit: int = CHUNK
 ) -> Reading:

@@ -4,9 +4,6 @@ While a connection has a splice, live messages pass it by: it is fed from the lo
 after range, in offset order within each partition. It goes live in the moment in which it stands
 where the hub stands, and as the hub moves in one go with what it delivers, nothing lies between.
 So nothing has to be held back in memory, however long a replay takes.
-
-A client may come from a server whose hub is further than the one here. It waits, with `leads`,
-until the hub has caught up with it: live at once, it would get again what it had there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,17 +45,13 @@ class Splice:
     def next(self, target: Sequence[int]) -> Range | None:
         """Return what to read next to come to a target, the lowest partition first.
 
-        None: nothing between the two concerns this connection. It can go live at the target,
-        unless it `leads` it.
+        None: nothing between the two concerns this connection. It can go live at the target, which
+        must not be behind it.
         """
         for partition in self._partitions:
             if self._place[partition] < target[partition]:
                 return Range(partition, self._place[partition], target[partition])
         return None
-
-    def leads(self, target: Sequence[int]) -> bool:
-        """Tell whether the connection has been given more than lies before a target."""
-        return any(self._place[partition] > target[partition] for partition in self._partitions)
 
     def fed(self, partition: int, through: int) -> None:
         """Note that everything of a partition through an offset was given."""

@@ -8,6 +8,7 @@ in-process layer there is nobody to tell, and servers find the messages by looki
 import asyncio
 import atexit
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -18,6 +19,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from notifications import metrics
 from notifications.bus import hints_of
 from notifications.bus.hints import take_envelope
+from notifications.log.creation import read_identity
 from notifications.log.group_commit import GroupCommit, Relay
 from notifications.log.records import Record
 
@@ -26,6 +28,10 @@ RELAY_TIMEOUT = 0.5
 
 RELAY_COOLDOWN = 5.0
 """Seconds without hints after the layer failed, so that publishing does not wait for it."""
+
+EPOCH_KEPT = 5.0
+"""Seconds for which a process outside a server believes to know the log's epoch; hints of another
+are of no use."""
 
 EXIT_TIMEOUT = 3.0
 """Seconds that a process waits at its end for what it handed in."""
@@ -78,6 +84,7 @@ class _OwnLoopRelay:
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
         self._not_before = 0.0
+        self._epoch: tuple[str, float] | None = None
 
     def __call__(self, records: Sequence[Record]) -> None:
         layer = get_channel_layer()
@@ -89,7 +96,7 @@ class _OwnLoopRelay:
             metrics.hints_dropped.inc()
             return
         try:
-            self._runner.run(self._send(layer, records))
+            self._runner.run(self._send(layer, records, self._epoch_now()))
         except Exception as error:
             self._not_before = self._runner.get_loop().time() + RELAY_COOLDOWN
             logger.warning(
@@ -103,9 +110,18 @@ class _OwnLoopRelay:
         if runner is not None:
             runner.close()
 
-    async def _send(self, layer: InMemoryChannelLayer, records: Sequence[Record]) -> None:
+    def _epoch_now(self) -> str:
+        """Return the log's epoch, which may change while this process lives."""
+        now = time.monotonic()
+        if self._epoch is None or now - self._epoch[1] > EPOCH_KEPT:
+            self._epoch = read_identity().epoch, now
+        return self._epoch[0]
+
+    async def _send(
+        self, layer: InMemoryChannelLayer, records: Sequence[Record], epoch: str
+    ) -> None:
         async with asyncio.timeout(RELAY_TIMEOUT):
-            waiting = deque(hints_of(records))
+            waiting = deque(hints_of(records, epoch=epoch))
             while waiting:
                 group, envelope, hints = take_envelope(waiting)
                 await layer.group_send(group, envelope)

@@ -74,7 +74,7 @@ async def test_hints_reach_every_process_that_follows_the_partition(layer: Any) 
     await two.follow(3)
     await three.follow(4)
     records = [record(1, partition=3), record(2, partition=3)]
-    one.announce(hints_of(records))
+    one.announce(hints_of(records, epoch="x"))
     await ears_one.until(hints=1)
     await ears_two.until(hints=1)
     assert ears_two.hints[0].decode() == records
@@ -95,7 +95,7 @@ async def test_ephemeral_messages_travel_apart_from_the_log(layer: Any) -> None:
         await bus.start()
         await bus.follow(3)
     passing = [record(0, partition=3, id="x"), record(0, partition=3, id="y")]
-    one.announce(hints_of([passing[0], record(7, partition=3), passing[1]]))
+    one.announce(hints_of([passing[0], record(7, partition=3), passing[1]], epoch="x"))
     await ears.until(hints=2)  # one for each of the two buses that these ears belong to
     assert {(hint.first, hint.last) for hint in ears.hints} == {(7, 7)}
     assert heard == [passing]
@@ -122,7 +122,7 @@ async def test_after_unfollow_nothing_comes() -> None:
     await bus.start()
     await bus.follow(1)
     await bus.unfollow(1)
-    bus.announce(hints_of([record(1, partition=1)]))
+    bus.announce(hints_of([record(1, partition=1)], epoch="x"))
     await bus.send_control({"after": "it"})
     await ears.until(controls=1)
     assert ears.hints == []
@@ -132,7 +132,7 @@ async def test_after_unfollow_nothing_comes() -> None:
 def test_a_batch_is_cut_into_hints_by_partition_and_size() -> None:
     big = b'"' + b"x" * (HINT_BYTES // 2) + b'"'
     records = [record(n, partition=1, payload=big) for n in range(1, 5)] + [record(9, partition=2)]
-    hints = list(hints_of(records))
+    hints = list(hints_of(records, epoch="x"))
     assert [(hint.partition, hint.first, hint.last) for hint in hints] == [
         (1, 1, 1),
         (1, 2, 2),
@@ -174,12 +174,12 @@ async def test_a_layer_that_is_away_is_joined_when_it_comes_back(
     bus, ears = make(layer)
     await bus.start()
     await bus.follow(1)
-    bus.announce(hints_of([record(1, partition=1)]))
+    bus.announce(hints_of([record(1, partition=1)], epoch="x"))
     was_healthy = bus.healthy
     layer.away = False
     async with asyncio.timeout(WAIT):
         while not ears.hints:
-            bus.announce(hints_of([record(2, partition=1)]))
+            bus.announce(hints_of([record(2, partition=1)], epoch="x"))
             await asyncio.sleep(0.01)
     assert (was_healthy, bus.healthy) == (False, True)
     assert ears.hints[0].first == 2
@@ -207,7 +207,7 @@ async def test_the_queue_of_hints_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     await bus.start()
     await bus.follow(0)
     for offset in range(1, 11):
-        bus.announce(hints_of([record(offset)]))
+        bus.announce(hints_of([record(offset)], epoch="x"))
     await ears.until(hints=3)
     assert [hint.first for hint in ears.hints] == [8, 9, 10]
     await bus.stop()
@@ -221,7 +221,7 @@ async def test_garbage_on_the_bus_is_survived(caplog: pytest.LogCaptureFixture) 
     group = group_of(0)
     for garbage in ({"type": "log.appended"}, {"type": "nonsense"}, {"type": "control"}):
         await layer.group_send(group, garbage)
-    bus.announce(hints_of([record(1)]))
+    bus.announce(hints_of([record(1)], epoch="x"))
     await ears.until(hints=1)
     assert ears.hints[0].first == 1
     await bus.stop()
@@ -256,14 +256,14 @@ async def test_what_waits_goes_out_together() -> None:
     for partition in (1, 2):
         await bus.follow(partition)
     of_three = [record(1, partition=1), record(1, partition=2), record(1, partition=3)]
-    bus.announce(hints_of(of_three))
+    bus.announce(hints_of(of_three, epoch="x"))
     await ears.until(hints=2)
     assert [(hint.partition, hint.first) for hint in ears.hints] == [(1, 1), (2, 1)]
     assert [hint.decode() for hint in ears.hints] == [of_three[:1], of_three[1:2]]
-    bus.announce(hints_of([record(2, partition=1)]))
-    bus.announce(hints_of([record(3, partition=1)]))
+    bus.announce(hints_of([record(2, partition=1)], epoch="x"))
+    bus.announce(hints_of([record(3, partition=1)], epoch="x"))
     await ears.until(hints=4)
-    bus.announce(hints_of([record(4, partition=1)]))
+    bus.announce(hints_of([record(4, partition=1)], epoch="x"))
     await ears.until(hints=5)
     assert [hint.first for hint in ears.hints[2:]] == [2, 3, 4]
     assert [(group, message["type"]) for group, message in layer.sent] == [
@@ -281,13 +281,13 @@ async def test_a_process_that_follows_nothing_is_sent_nothing() -> None:
     await bus.follow(1)
     await bus.follow(2)
     await bus.unfollow(1)
-    bus.announce(hints_of([record(1, partition=1), record(1, partition=2)]))
+    bus.announce(hints_of([record(1, partition=1), record(1, partition=2)], epoch="x"))
     await ears.until(hints=1)
     await bus.unfollow(2)
     assert {group for group, members in layer.groups.items() if members} == {
         bus_module.CONTROL_GROUP
     }
-    bus.announce(hints_of([record(2, partition=1), record(2, partition=2)]))
+    bus.announce(hints_of([record(2, partition=1), record(2, partition=2)], epoch="x"))
     await bus.send_control({"after": "it"})
     await ears.until(controls=1)
     assert [(hint.partition, hint.first) for hint in ears.hints] == [(2, 1)]
@@ -297,8 +297,10 @@ async def test_a_process_that_follows_nothing_is_sent_nothing() -> None:
 def test_an_envelope_is_bounded() -> None:
     big = b'"' + b"x" * (HINT_BYTES // 2) + b'"'
     small = [record(n, partition=n) for n in range(3)]
-    waiting = deque(hints_of([*small, record(1, partition=7, payload=big), record(9, partition=8)]))
-    waiting.extend(hints_of([record(2, partition=7, payload=big)]))
+    waiting = deque(
+        hints_of([*small, record(1, partition=7, payload=big), record(9, partition=8)], epoch="x")
+    )
+    waiting.extend(hints_of([record(2, partition=7, payload=big)], epoch="x"))
     sizes = []
     while waiting:
         sizes.append(len(take_envelope(waiting)[2]))
@@ -315,16 +317,16 @@ async def test_a_layer_that_hangs_keeps_nothing_waiting_for_it(
     await bus.start()
     await bus.follow(0)
     layer.gate = asyncio.Event()
-    bus.announce(hints_of([record(1)]))
+    bus.announce(hints_of([record(1)], epoch="x"))
     while not layer.sent:
         await asyncio.sleep(0)
-    bus.announce(hints_of([record(2), record(3)]))
+    bus.announce(hints_of([record(2), record(3)], epoch="x"))
     await until(lambda: bus.is_behind)
     assert not bus._to_send, "it is in the log, and older than a look at it"
     assert (bus._bytes_to_send, len(layer.sent)) == (0, 1)
     layer.gate.set()
     await until(lambda: not bus.is_behind)  # found without anybody publishing
-    bus.announce(hints_of([record(4)]))
+    bus.announce(hints_of([record(4)], epoch="x"))
     await ears.until(hints=1)
     assert ears.hints[-1].first == 4
     await bus.stop()
@@ -333,7 +335,7 @@ async def test_a_layer_that_hangs_keeps_nothing_waiting_for_it(
 async def test_the_queue_of_hints_is_bounded_in_bytes_and_says_when_it_is_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = next(hints_of([record(1)]))
+    one = next(hints_of([record(1)], epoch="x"))
     monkeypatch.setattr(bus_module, "SEND_BYTES", 4 * len(one.records))
     bus, _ = make(Noting())
     behind = []

@@ -17,6 +17,8 @@ from notifications.gateway.connection import Connection
 from notifications.gateway.requests import Requests
 from notifications.hub import Hub
 from notifications.hub import follower as follower_module
+from notifications.hub import replay as replay_module
+from notifications.hub import survey as survey_module
 from notifications.hub import turns as turns_module
 from notifications.hub.flusher import Flusher
 from notifications.hub.subscriber import Wish
@@ -25,10 +27,12 @@ from notifications.log.creation import read_identity
 from notifications.log.read import LogState
 from notifications.models import Subscription
 from notifications.process import Process
+from notifications.process.gate import Gate
 from notifications.protocol.codec import DEFAULT_SUBPROTOCOL, SUBPROTOCOLS
 from notifications.protocol.conversation import Request
 from notifications.protocol.frames import Replay, Subscribe, SubscriptionOptions
 from notifications.protocol.states import State
+from notifications.services.subscriptions import SubscriptionChanges
 from notifications.topics.partitions import partition_of
 from tests.hub.test_hub import Net
 from tests.records import publication
@@ -94,7 +98,12 @@ async def client_of(hub: Hub, *patterns: str) -> Client:
     """Return a client that is authenticated and subscribed."""
     client = Client()
     process = SimpleNamespace(
-        hub=hub, flusher=Flusher(asyncio.get_running_loop()), note=lambda change: None, by_handle={}
+        hub=hub,
+        flusher=Flusher(asyncio.get_running_loop()),
+        gate=Gate(now=0.0),
+        subscriptions=SubscriptionChanges(),
+        note=lambda change: None,
+        by_handle={},
     )
     codec = SUBPROTOCOLS[DEFAULT_SUBPROTOCOL]
     connection = Connection(
@@ -185,6 +194,121 @@ async def test_a_new_epoch_while_a_replay_goes_out(
     assert (await client.until("websocket.close"))["code"] == 4410
     kinds = [frame["type"] for frame in client.frames]
     assert kinds == ["message"] * 3 + ["disconnect", "websocket.close"]
+
+
+# --- Something else is told meanwhile -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["shared", "alone"])
+async def test_a_gap_during_a_replay_tells_where_the_replay_stands(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A client sets its cursor to a gap's, and drops whatever of its replay that covers."""
+    monkeypatch.setattr(replay_module, "BREATH", 2)
+    if way == "alone":
+        for module in (replay_module, survey_module):
+            monkeypatch.setattr(module, "SHARED_SPAN", -1)
+    await publish(hub, *["user.1.a"] * 6)
+    hub.pages.clear()
+    client = await client_of(hub, "user.1.a")
+    through = hub.detach(client.connection.subscriber)
+    client.connection.replays.start(ZERO, through, request_id=None, after_resume=True)
+    while not any(frame["type"] == "replay_complete" for frame in client.frames):
+        client.connection._tell_gap("user.1.a", "BEYOND_RETENTION")
+        await asyncio.sleep(0)
+    cursor, told = 0, set()
+    for frame in client.frames:
+        if frame["type"] == "message":
+            assert frame["position"][1] > cursor
+            cursor = frame["position"][1]
+        elif frame["type"] == "gap":
+            assert frame["cursor"]["offsets"][str(USER_1)] == cursor
+            told.add(cursor)
+    assert cursor == 6
+    assert len(told) > 2, "also in the middle of it"
+
+
+async def test_a_gap_during_a_replay_that_was_asked_for_sets_no_cursor_back(hub: Hub) -> None:
+    await publish(hub, *["user.1.a"] * 6)
+    client = await client_of(hub, "user.1.a")
+    epoch = hub.identity.epoch
+    await client.ask(Replay(id=1, cursor={"epoch": epoch, "offsets": {}}))
+    client.connection._tell_gap("user.1.b", "BEYOND_RETENTION")
+    await client.until("replay_complete")
+    assert (await client.until("gap"))["cursor"]["offsets"][str(USER_1)] == 6
+
+
+# --- One after the other --------------------------------------------------------------------
+
+
+class CatchingUp:
+    """A client whose replay is complete, and that catches up until it is let go."""
+
+    def __init__(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go_on = asyncio.Event()
+        self._hub = hub
+        self._catch_up = hub.feeder.catch_up
+        monkeypatch.setattr(hub.feeder, "catch_up", self._slowly)
+
+    async def _slowly(self, *arguments: Any) -> None:
+        await self.go_on.wait()
+        await self._catch_up(*arguments)
+
+    async def client(self) -> Client:
+        client = await client_of(self._hub, "user.1.*")
+        cursor = {"epoch": self._hub.identity.epoch, "offsets": {}}
+        await client.ask(Replay(id=1, cursor=cursor))
+        assert (await client.until("replay_complete"))["count"] == 3
+        return client
+
+
+async def test_the_next_replay_waits_until_the_connection_is_level(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end must not cover what is still to come from before it."""
+    await publish(hub, *["user.1.a"] * 3)
+    catching_up = CatchingUp(hub, monkeypatch)
+    client = await catching_up.client()
+    await publish(hub, *["user.1.b"] * 2)
+    cursor = {"epoch": hub.identity.epoch, "offsets": {str(USER_1): 2}}
+    asking = asyncio.create_task(client.ask(Replay(id=2, cursor=cursor)))
+    await asyncio.sleep(0.01)
+    assert not asking.done()
+    catching_up.go_on.set()
+    await asking
+    async with asyncio.timeout(WAIT):
+        while not any(frame.get("id") == 2 for frame in client.frames):
+            await asyncio.sleep(0.001)
+    seen = [
+        (frame["position"][1], "replayed" in frame) if frame["type"] == "message" else frame["id"]
+        for frame in client.frames
+    ]
+    first = [(1, True), (2, True), (3, True), 1]
+    assert seen == [*first, (4, False), (5, False), (3, True), (4, True), (5, True), 2]
+
+
+async def test_a_request_does_not_wait_for_ever_for_that(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays_module, "LEVEL_DEADLINE", 0.01)
+    await publish(hub, *["user.1.a"] * 3)
+    catching_up = CatchingUp(hub, monkeypatch)
+    client = await catching_up.client()
+    await client.ask(Replay(id=2, cursor={}))
+    assert (await client.until("error"))["code"] == "RATE_LIMITED"
+    catching_up.go_on.set()
+
+
+async def test_while_a_replay_goes_out_another_is_refused(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(hub, *["user.1.a"] * 3)
+    client = await client_of(hub, "user.1.*")
+    cursor = {"epoch": hub.identity.epoch, "offsets": {}}
+    await client.ask(Replay(id=1, cursor=cursor))
+    await client.ask(Replay(id=2, cursor=cursor))
+    assert ((await client.until("error"))["id"], client.frames[0]["type"]) == (2, "error")
+    assert (await client.until("replay_complete"))["id"] == 1
 
 
 # --- Too much at once ---------------------------------------------------------------------------

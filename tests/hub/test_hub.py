@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,7 +10,9 @@ import msgspec
 import pytest
 from channels.layers import InMemoryChannelLayer
 from django.db import OperationalError
+from prometheus_client import REGISTRY
 
+from notifications.bus import hints_of
 from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub, Subscriber
@@ -20,11 +23,11 @@ from notifications.hub.wanted import Caps, Replay
 from notifications.log.append import append
 from notifications.log.creation import LogIdentity, read_identity
 from notifications.log.ephemeral import make_ephemeral
-from notifications.log.read import LogState, read_state
+from notifications.log.read import LogState, read_hole, read_state
 from notifications.log.records import Record
 from notifications.models import Log, Message, Partition, Topic
 from notifications.recovery.cursor import Unrecovered
-from tests.records import publication
+from tests.records import publication, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,6 +58,10 @@ class Peer:
                 self.news.clear()
                 await self.news.wait()
         return self.take()
+
+
+def metric(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0
 
 
 class Net(InMemoryChannelLayer):  # type: ignore[misc]
@@ -134,10 +141,54 @@ async def test_lost_hints_are_read_from_the_log(hub: Hub, net: Net) -> None:
     assert [frame["seq"] for frame in peer.received] == list(range(1, 21))
 
 
+@pytest.mark.parametrize("epoch", ["another", "this"])
+async def test_a_hint_from_beyond_the_log_moves_nothing(hub: Hub, net: Net, epoch: str) -> None:
+    """It may be of a past life of the log, or of another deployment on the same Redis."""
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    (first,) = await publish(hub, "a.b")
+    await peer.until(1)
+    before = metric("bellwether_hints_foreign_total")
+    foreign = [record(offset, partition=first.partition, topic="a.b") for offset in (50, 51)]
+    told = hub.identity.epoch if epoch == "this" else epoch
+    if epoch == "another":
+        foreign.insert(0, record(2, partition=first.partition, topic="a.b"))
+    for one in foreign:
+        hub.bus.announce(hints_of([one], epoch=told))
+    async with asyncio.timeout(WAIT):
+        while metric("bellwether_hints_foreign_total") == before:
+            await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)  # some looks
+    assert hub.offsets()[first.partition] == 1
+    await publish(hub, *["a.b"] * 5)
+    await peer.until(6)
+    assert [frame["position"][1] for frame in peer.received] == [1, 2, 3, 4, 5, 6]
+
+
 async def test_what_no_hint_announces_is_found_by_looking(hub: Hub, net: Net) -> None:
     net.drop = lambda _: True
     peer = Peer()
     await subscribe(hub, peer, "a.b")
+    await publish(hub, "a.b")
+    assert await peer.until(1) == ["a.b#0"]
+
+
+async def test_looking_goes_on_after_a_look_that_failed(
+    hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.drop = lambda _: True
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    failed = asyncio.Event()
+
+    def fail(state: LogState) -> None:
+        failed.set()
+        raise RuntimeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "learn", fail)
+        async with asyncio.timeout(WAIT):
+            await failed.wait()
     await publish(hub, "a.b")
     assert await peer.until(1) == ["a.b#0"]
 
@@ -378,6 +429,29 @@ async def test_a_hub_that_is_behind_comes_as_far_as_a_client_was(hub: Hub, net: 
     await hub.reach(state)
     assert hub.offsets() == state.heads
     assert peer.take() == ["a.b#0", "a.b#1"]
+
+
+async def test_a_hub_that_cannot_catch_up_in_time_says_so(
+    hub: Hub, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer()
+    await subscribe(hub, peer, "a.b")
+    net.drop = lambda _: True
+    hub._poll_interval = 1_000
+    await publish(hub, "a.b")
+    go_on = threading.Event()
+
+    def slowly(*arguments: int) -> Any:
+        assert go_on.wait(WAIT)
+        return read_hole(*arguments)
+
+    monkeypatch.setattr(follower_module, "read_hole", slowly)
+    monkeypatch.setattr(follower_module, "REACH_DEADLINE", 0.05)
+    with pytest.raises(Unavailable):
+        await hub.reach(await in_database(read_state))
+    assert peer.take() == [], "the read goes on meanwhile"
+    go_on.set()
+    assert await peer.until(1) == ["a.b#0"]
 
 
 async def test_what_was_purged_before_it_was_delivered_is_told(
