@@ -71,6 +71,7 @@ class Process:
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
         self._rounds = Rounds(self._loop, heartbeat=conf().heartbeat_interval)
+        self._redeliveries: Redeliveries | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -93,7 +94,7 @@ class Process:
             handling_of=policies.handling_of,
         )
         await in_database(policies.refresh)
-        redeliveries = Redeliveries(self.hub, self.by_handle)
+        self._redeliveries = redeliveries = Redeliveries(self.hub, self.by_handle)
         await redeliveries.start()
         try:
             await self.hub.start()
@@ -129,6 +130,8 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._redeliveries is not None:
+            await self._redeliveries.stop()
         self._rounds.stop()
         await self.openings.stop()
         await self.subscriptions.stop()
