@@ -2,7 +2,7 @@
 
 What waits to be sent goes out in as few envelopes as it can: a lone hint to the group of its
 partition, several together as a bundle, to one group for all partitions when they are of more than
-one. For an envelope costs the sender what forty small messages cost it otherwise.
+one. For what an envelope costs its sender hardly depends on what is in it.
 """
 
 from collections import deque
