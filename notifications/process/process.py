@@ -28,7 +28,6 @@ from notifications.process.live import LiveConnection
 from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
 from notifications.process.rounds import Rounds
 from notifications.services.acknowledgements import Acknowledgements
-from notifications.services.opening import Openings
 from notifications.services.policies import KEPT_SECONDS, policies
 from notifications.services.servers import (
     BEAT_INTERVAL,
@@ -42,6 +41,7 @@ from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
 from notifications.services.subscriptions import SubscriptionChanges
 from notifications.services.sweeps import SWEEPS, run_sweep
+from notifications.services.welcoming import Openings
 from notifications.services.writer import relay_by_own_loop, relay_through
 
 STOP_TIMEOUT = 5.0
