@@ -48,10 +48,9 @@ format: .venv/installed-dev ## Format the Python code
 build: $(BROWSER)/node_modules/installed ## Build the browser bundle into notifications/static
 	npm --prefix $(BROWSER) run build
 
-bench: .venv/installed-dev ## Measure against plain Channels and DRF; prints one JSON line each
-	.venv/bin/python -m bench.fanout
-	.venv/bin/python -m bench.publish
-	.venv/bin/python -m bench.resume
+bench: .venv/installed-dev ## Measure against Channels, DRF and peers (15 min); renders docs/performance.md
+	-.venv/bin/python -m bench.peers
+	.venv/bin/python -m bench.suite
 
 lock: .venv/installed-dev ## Pin the dependencies of pyproject.toml, with hashes
 	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -q -o requirements.txt

@@ -4,7 +4,7 @@ Queries: one for an access token, one for an API key (and an UPDATE at most once
 `LAST_USED_STEP`), one for a browser session on top of Django's own two.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import ClassVar
@@ -18,10 +18,19 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from accounts import api_keys
+from accounts.api_keys import KeyText
 from accounts.errors import CredentialsError, InvalidApiKeyError, InvalidTokenError
 from accounts.models import ApiKey
 from accounts.principal import Principal
-from accounts.selectors import KeyRecord, find_key, find_user, principal_of_user
+from accounts.selectors import (
+    KeyRecord,
+    UserProof,
+    find_key,
+    find_keys,
+    find_user,
+    find_users,
+    principal_of_user,
+)
 from accounts.tokens import verify_access_token
 
 __all__ = [
@@ -29,6 +38,7 @@ __all__ = [
     "BearerAuthentication",
     "BrowserSessionAuthentication",
     "answering_401",
+    "authenticate_all",
     "authenticate_credentials",
     "principal_of_user",
     "reload_principal",
@@ -48,9 +58,32 @@ def authenticate_credentials(text: str) -> Principal:
 
     Raises TokenExpiredError, or another CredentialsError with the code UNAUTHENTICATED.
     """
-    if text.startswith(api_keys.PREFIX):
-        return principal_of_api_key(text)
-    return principal_of_access_token(text)
+    proven = authenticate_all([text])[text]
+    if isinstance(proven, CredentialsError):
+        raise proven
+    return proven
+
+
+def authenticate_all(texts: Iterable[str]) -> dict[str, Principal | CredentialsError]:
+    """The same for many at once, by their text: a query for the tokens, one for the keys."""
+    proven: dict[str, Principal | CredentialsError] = {}
+    proofs: dict[str, UserProof] = {}
+    keys: dict[str, KeyText] = {}
+    for text in dict.fromkeys(texts):
+        try:
+            if text.startswith(api_keys.PREFIX):
+                keys[text] = _parsed(text)
+            else:
+                claims = verify_access_token(text)
+                proofs[text] = UserProof(claims.user_id, claims.family, claims.expires_at)
+        except CredentialsError as error:
+            proven[text] = error
+    if proofs:
+        for text, found in zip(proofs, find_users(list(proofs.values())), strict=True):
+            proven[text] = found or InvalidTokenError()
+    if keys:
+        proven |= _prove_keys(keys)
+    return proven
 
 
 def principal_of_access_token(text: str) -> Principal:
@@ -64,17 +97,34 @@ def principal_of_access_token(text: str) -> Principal:
 
 def principal_of_api_key(text: str) -> Principal:
     """Verify an API key. Unknown, wrong, expired and revoked are answered alike."""
+    proven = _prove_keys({text: _parsed(text)})[text]
+    if isinstance(proven, CredentialsError):
+        raise proven
+    return proven
+
+
+def _parsed(text: str) -> KeyText:
     key = api_keys.parse(text)
     if key is None:
         raise InvalidApiKeyError
-    record = find_key(key.identifier, now=timezone.now(), noted_within=LAST_USED_STEP)
-    # The comparison comes first, and happens in any case: time tells nothing about the cause.
-    is_right = api_keys.matches(key.secret, record.digest if record else None)
-    if record is None or not is_right or not record.is_in_force:
-        raise InvalidApiKeyError
-    if not record.is_use_noted:
-        _note_use(record, key.secret)
-    return record.principal
+    return key
+
+
+def _prove_keys(keys: Mapping[str, KeyText]) -> dict[str, Principal | CredentialsError]:
+    identifiers = {key.identifier for key in keys.values()}
+    records = find_keys(identifiers, now=timezone.now(), noted_within=LAST_USED_STEP)
+    proven: dict[str, Principal | CredentialsError] = {}
+    for text, key in keys.items():
+        record = records.get(key.identifier)
+        # The comparison comes first, and happens in any case: time tells nothing about the cause.
+        is_right = api_keys.matches(key.secret, record.digest if record else None)
+        if record is None or not is_right or not record.is_in_force:
+            proven[text] = InvalidApiKeyError()
+            continue
+        if not record.is_use_noted:
+            _note_use(record, key.secret)
+        proven[text] = record.principal
+    return proven
 
 
 def reload_principal(principal: Principal) -> Principal:

@@ -6,10 +6,10 @@ driver needs, and a thousand clients that reconnect at once pay it a thousand ti
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import DateTimeField, UUIDField
@@ -22,22 +22,21 @@ EVERYTHING = "**"
 Grants = Iterable[tuple[str | None, str | None]]
 """Pairs (action, pattern); (None, None) where the join found no grant."""
 
-# One row per grant repeats the holder; that is cheaper than a second round trip.
-_USER = """
-    SELECT holder.username, holder.is_staff, holder.is_superuser, held.action, held.pattern
+# One row per grant (and family in force) repeats the holder; that is cheaper than a second round
+# trip. Lists of as many values as are asked for stand in place of {ids} and {families}.
+_USERS = """
+    SELECT
+        holder.id, holder.username, holder.is_staff, holder.is_superuser,
+        held.action, held.pattern, family.id
     FROM accounts_user holder
     LEFT JOIN accounts_topicgrant held ON held.user_id = holder.id
-    WHERE holder.id = %s AND holder.is_active
+    LEFT JOIN accounts_tokenfamily family
+        ON family.user_id = holder.id AND family.revoked_at IS NULL AND family.id IN ({families})
+    WHERE holder.is_active AND holder.id IN ({ids})
 """
-_USER_OF_FAMILY = f"""{_USER}
-    AND EXISTS (
-        SELECT 1 FROM accounts_tokenfamily family
-        WHERE family.id = %s AND family.user_id = holder.id AND family.revoked_at IS NULL
-    )
-"""  # noqa: S608  # constants only; values are always passed apart
-_KEY = """
+_KEYS = """
     SELECT
-        holder.id, holder.digest, holder.name, holder.is_admin,
+        holder.identifier, holder.id, holder.digest, holder.name, holder.is_admin,
         holder.revoked_at IS NULL
             AND (holder.expires_at IS NULL OR holder.expires_at > %s)
             AND COALESCE(owner.is_active, TRUE),
@@ -46,10 +45,18 @@ _KEY = """
     FROM accounts_apikey holder
     LEFT JOIN accounts_user owner ON owner.id = holder.owner_id
     LEFT JOIN accounts_topicgrant held ON held.api_key_id = holder.id
-    WHERE holder.identifier = %s
+    WHERE holder.identifier IN ({ids})
 """
 _UUID = UUIDField()
 _DATETIME = DateTimeField()
+
+
+class UserProof(NamedTuple):
+    """What a verified access token says of its bearer. expires_at: seconds since 1970."""
+
+    user_id: int
+    family: str | None = None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +76,39 @@ def find_user(
     user_id: int, *, family: str | None = None, expires_at: float | None = None
 ) -> Principal | None:
     """Return an active user's principal, or None. With a family, only while that is in force."""
-    if family is None:
-        rows = _rows(_USER, [user_id])
-    else:
-        family_id = _UUID.get_db_prep_value(uuid.UUID(family), connection)
-        rows = _rows(_USER_OF_FAMILY, [user_id, family_id])
+    return find_users([UserProof(user_id, family, expires_at)])[0]
+
+
+def find_users(proofs: Sequence[UserProof]) -> list[Principal | None]:
+    """The same for many, in their order; one query."""
+    ids = {proof.user_id for proof in proofs}
+    families = {uuid.UUID(proof.family) for proof in proofs if proof.family is not None}
+    family_ids = [_UUID.get_db_prep_value(family, connection) for family in families]
+    sql = _USERS.format(ids=_places(ids), families=_places(family_ids) or "NULL")
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for user_id, *row in _rows(sql, [*family_ids, *ids]):
+        found.setdefault(user_id, []).append(tuple(row))
+    return [_proven(proof, found.get(proof.user_id, ())) for proof in proofs]
+
+
+def _proven(proof: UserProof, rows: Sequence[tuple[Any, ...]]) -> Principal | None:
     if not rows:
         return None
+    if proof.family is not None:
+        family = uuid.UUID(proof.family)
+        rows = [row for row in rows if row[-1] is not None and _UUID.to_python(row[-1]) == family]
+        if not rows:
+            return None
     name, is_staff, is_superuser, *_ = rows[0]
     return _user_principal(
-        user_id,
+        proof.user_id,
         name,
         is_staff=bool(is_staff),  # SQLite says 0 or 1
         is_superuser=bool(is_superuser),
-        grants=((action, pattern) for *_, action, pattern in rows),
-        family=family,
-        expires_at=expires_at,
+        # Of a user's several families in force each repeats the grants.
+        grants=dict.fromkeys((action, pattern) for *_, action, pattern, _ in rows),
+        family=proof.family,
+        expires_at=proof.expires_at,
     )
 
 
@@ -104,12 +128,22 @@ def find_key(identifier: str, *, now: datetime, noted_within: timedelta) -> KeyR
 
     noted_within: how long a noted use makes a new note unnecessary.
     """
-    at, noted_after = (
-        _DATETIME.get_db_prep_value(each, connection) for each in (now, now - noted_within)
-    )
-    rows = _rows(_KEY, [at, noted_after, identifier])
-    if not rows:
-        return None
+    return find_keys([identifier], now=now, noted_within=noted_within).get(identifier)
+
+
+def find_keys(
+    identifiers: Collection[str], *, now: datetime, noted_within: timedelta
+) -> dict[str, KeyRecord]:
+    """The same for many, by their identifiers; one query."""
+    times = [_DATETIME.get_db_prep_value(each, connection) for each in (now, now - noted_within)]
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    sql = _KEYS.format(ids=_places(identifiers))
+    for identifier, *row in _rows(sql, [*times, *identifiers]):
+        found.setdefault(identifier, []).append(tuple(row))
+    return {identifier: _key_record(identifier, rows) for identifier, rows in found.items()}
+
+
+def _key_record(identifier: str, rows: Sequence[tuple[Any, ...]]) -> KeyRecord:
     pk, digest, name, is_admin, is_in_force, is_use_noted, *_ = rows[0]
     publish, subscribe = _split((action, pattern) for *_, action, pattern in rows)
     return KeyRecord(
@@ -126,6 +160,10 @@ def find_key(identifier: str, *, now: datetime, noted_within: timedelta) -> KeyR
             subscribe=subscribe,
         ),
     )
+
+
+def _places(values: Collection[object]) -> str:
+    return ", ".join(["%s"] * len(values))
 
 
 def _rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:

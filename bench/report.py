@@ -27,8 +27,8 @@ def medians(rounds: Sequence[Figures]) -> dict[str, Any]:
     is no number (such as counts of statuses) stands only in the rounds.
     """
     result: dict[str, Any] = {}
-    for name in rounds[0]:
-        values = [each[name] for each in rounds]
+    for name in dict.fromkeys(name for each in rounds for name in each):
+        values: list[Any] = [each.get(name) for each in rounds]
         if all(isinstance(value, bool) for value in values):
             result[name] = all(values)
         elif any(value is None for value in values):
@@ -69,19 +69,24 @@ def result(
 ) -> dict[str, Any]:
     """Build the object that a benchmark prints.
 
-    sides: the rounds of `ours` and of `baseline`; either may be missing.
-    ratio_of: the figure to compare. `ratio` says how many times better ours is, so above 1 is
-    good whichever way the figure points.
+    sides: the rounds of `ours`, of `baseline` and of peers; any may be missing.
+    ratio_of: the figure to compare. `ratio` says how many times better ours is than the baseline,
+    so above 1 is good whichever way the figure points; `ratios` the same for the peers.
     """
     summaries = {name: medians(rounds) for name, rounds in sides.items()}
     ours = summaries.get("ours", {}).get(ratio_of)
-    baseline = summaries.get("baseline", {}).get(ratio_of)
-    better = ratio(ours, baseline) if larger_is_better else ratio(baseline, ours)
+
+    def better(than: str) -> float | None:
+        theirs = summaries.get(than, {}).get(ratio_of)
+        return ratio(ours, theirs) if larger_is_better else ratio(theirs, ours)
+
+    peers = [name for name in summaries if name not in ("ours", "baseline")]
     return {
         "benchmark": benchmark,
         "complete": all(summary["complete"] for summary in summaries.values()),
-        "ratio": better,
+        "ratio": better("baseline"),
         "ratio_of": ratio_of,
+        **({"ratios": {name: better(name) for name in peers}} if peers else {}),
         **summaries,
         "settings": dict(settings),
         "machine": machine(),

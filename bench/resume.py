@@ -56,6 +56,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = command.parser(__doc__)
     parser.add_argument("--clients", type=int, default=2000)
     parser.add_argument("--missed", type=int, default=20, help="messages that each client missed")
+    parser.add_argument("--users", type=int, default=0, help="with a token each; 0: one API key")
     parser.add_argument("--topics", type=int, default=50, help="each client wants one of them")
     parser.add_argument("--away", action="store_true", help="one client, away for long")
     parser.add_argument("--others", type=int, default=300_000, help="away: others' messages")
@@ -136,6 +137,10 @@ async def come_back(
         "messages_replayed": answer["messages"],
         "seconds": round(answer["seconds"], 3),
         "clients_per_second": round(answer["done"] / answer["seconds"], 1),
+        "authenticated_seconds": round(answer["authenticated_seconds"], 3),
+        "authenticated_per_second": round(
+            answer["done"] / max(1e-6, answer["authenticated_seconds"]), 1
+        ),
         "replay_reads": read[_READS[0]],
         "log_reads": read[_READS[1]],
         "partitions": len(partitions),
@@ -148,15 +153,20 @@ async def come_back(
 
 
 async def leave(
-    server: Server, clients: Worker, chosen: argparse.Namespace, patterns: list[str], number: int
+    server: Server,
+    clients: Worker,
+    chosen: argparse.Namespace,
+    patterns: list[str],
+    number: int,
+    tokens: Sequence[str] = (),
 ) -> None:
-    """Have so many clients subscribe and go away."""
+    """Have so many clients subscribe and go away. tokens: theirs in turn; or all have the key."""
     answer = await clients.ask(
         "leave",
         within=chosen.timeout + 10,
         run=server.target.run,
         port=server.endpoint.port,
-        token=server.target.token,
+        tokens=[*tokens] or [server.target.token],
         patterns=patterns,
         count=number,
         at_once=_CONNECTS_AT_ONCE,
@@ -168,7 +178,7 @@ async def leave(
 
 def show(figures: dict[str, Any], mode: str, chosen: argparse.Namespace) -> bool:
     """Print the line of one run."""
-    settings = {"missed": chosen.missed, "payload_bytes": chosen.payload}
+    settings = {"users": chosen.users, "missed": chosen.missed, "payload_bytes": chosen.payload}
     settings |= {"others": chosen.others} if mode == "away" else {"topics": chosen.topics}
     result = {"benchmark": "resume", "mode": mode, **figures, "settings": settings}
     report.emit(result | {"machine": report.machine()})
@@ -180,8 +190,9 @@ async def storm(ours: Ours, chosen: argparse.Namespace) -> bool:
     topics = [f"bench.room-{number}.news" for number in range(chosen.topics)]
     missed = topics * chosen.missed
     async with ours.copied() as url, worker("bench.load.resuming") as clients:
+        tokens = await ours.tokens(url, chosen.users) if chosen.users else []
         async with ours.served(url) as server:
-            await leave(server, clients, chosen, topics, chosen.clients)
+            await leave(server, clients, chosen, topics, chosen.clients, tokens)
             partitions = await asyncio.to_thread(publish, server, missed, chosen.payload)
         async with ours.served(url) as server:
             figures = await come_back(server, clients, ours, chosen, partitions)

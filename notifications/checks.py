@@ -32,6 +32,8 @@ _POSITIVE = (
 _NOT_NEGATIVE = (
     ("drain_window", "NOTIFICATIONS_DRAIN_WINDOW_SECONDS"),
     ("max_connections", "NOTIFICATIONS_MAX_CONNECTIONS"),
+    ("max_connections_per_user", "NOTIFICATIONS_MAX_CONNECTIONS_PER_USER"),
+    ("accepts_per_second", "NOTIFICATIONS_ACCEPTS_PER_SECOND"),
     ("replay_max_messages", "NOTIFICATIONS_REPLAY_MAX_MESSAGES"),
 )
 

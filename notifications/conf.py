@@ -30,6 +30,10 @@ class Conf:
     """Whether rates and counts per user and address are enforced."""
     max_connections: int = 10_000
     """Sockets that one process serves; more are refused with 503."""
+    max_connections_per_user: int = 100
+    """Sockets of one user or API key that one process serves; more are refused with 4429."""
+    accepts_per_second: int = 1_000
+    """Sockets that one process lets in in a second; more are refused with 503."""
     metrics_token: str = ""
     """Bearer token of /metrics."""
     auth_timeout: float = 5.0

@@ -24,10 +24,6 @@ THREADS = 4
 DEADLINE = 5.0
 """Seconds until work is given up; PostgreSQL's statement_timeout frees the thread by then."""
 
-STORM_DEADLINE = 9.0
-"""The same for work that comes in storms: who is told to come again makes the line longer. Our
-clients wait ten seconds for the answer to their `auth`."""
-
 
 @lru_cache(maxsize=2)
 def _executor_of(pid: int, name: str) -> ThreadPoolExecutor:
@@ -43,13 +39,34 @@ async def in_database(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     return await _within(DEADLINE, "database", lambda: _with_connection(work, *args, **kwargs))
 
 
-async def in_database_apart(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_database_apart(
+    work: Callable[[], T], *, within: float, late: Callable[[T], None]
+) -> T:
     """The same for what comes in storms, as when all clients authenticate again after a restart.
 
     It waits in a line of its own, for as many threads of its own. So it holds up neither live
-    delivery nor what those wait for who are in already: a storm ends sooner for that.
+    delivery nor what those wait for who are in already.
+    within: seconds until it is given up. late: called with the result that came after that.
     """
-    return await _within(STORM_DEADLINE, "apart", lambda: _with_connection(work, *args, **kwargs))
+    loop = asyncio.get_running_loop()
+    future = loop.run_in_executor(_executor_of(os.getpid(), "apart"), _with_connection, work)
+
+    def ended(_: object) -> None:
+        if not future.cancelled() and future.exception() is None:
+            late(future.result())
+
+    try:
+        done, _ = await asyncio.wait([future], timeout=within)
+    except asyncio.CancelledError:
+        future.add_done_callback(ended)
+        raise
+    if not done:
+        future.add_done_callback(ended)
+        raise _away()
+    try:
+        return future.result()
+    except (DatabaseError, InterfaceError) as error:
+        raise _away() from error
 
 
 async def _within(deadline: float, executor: str, work: Callable[[], T]) -> T:
@@ -58,9 +75,11 @@ async def _within(deadline: float, executor: str, work: Callable[[], T]) -> T:
         async with asyncio.timeout(deadline):
             return await loop.run_in_executor(_executor_of(os.getpid(), executor), work)
     except (TimeoutError, DatabaseError, InterfaceError) as error:
-        raise Unavailable(
-            "The database does not answer now. Try again shortly.", retry_after=1000
-        ) from error
+        raise _away() from error
+
+
+def _away() -> Unavailable:
+    return Unavailable("The database does not answer now. Try again shortly.", retry_after=1000)
 
 
 async def in_background(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -3,8 +3,22 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 append_queue = Gauge("bellwether_append_queue", "Publications that wait for the log writer.")
+append_queue_bytes = Gauge(
+    "bellwether_append_queue_bytes", "Bytes of the publications that wait for the log writer."
+)
 append_refused = Counter(
-    "bellwether_append_refused", "Publications refused because the append queue was full."
+    "bellwether_append_refused",
+    "Publications refused because the append queue was full, or its publisher had its share.",
+    labelnames=("why",),
+)
+publish_requests = Gauge("bellwether_publish_requests", "REST requests to publish being served.")
+publish_body_bytes = Gauge(
+    "bellwether_publish_body_bytes", "Memory promised to the bodies of REST requests to publish."
+)
+publish_refused = Counter(
+    "bellwether_publish_refused",
+    "REST requests to publish refused for the number, or the bytes, of those being served.",
+    labelnames=("why",),
 )
 append_failures = Counter(
     "bellwether_append_failures", "Groups that could not be committed; their publishers got 503."
@@ -19,6 +33,7 @@ messages_ephemeral = Counter(
     "bellwether_messages_ephemeral", "Messages of ephemeral topics, relayed and not kept."
 )
 
+hints_waiting = Gauge("bellwether_hints_waiting", "Hints that wait for the bus.")
 hints_sent = Counter("bellwether_hints_sent", "Hints given to the bus.")
 hints_dropped = Counter(
     "bellwether_hints_dropped", "Hints not given to the bus: queue full, bus away or too slow."
@@ -53,7 +68,11 @@ messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as pa
 gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")
 
+tasks = Gauge("bellwether_tasks", "Tasks in the event loop of this server.")
 connections = Gauge("bellwether_connections", "Open connections, authenticated or not.")
+connections_unauthenticated = Gauge(
+    "bellwether_connections_unauthenticated", "Open connections that have not authenticated yet."
+)
 connections_accepted = Counter("bellwether_connections_accepted", "Connections accepted.")
 connections_refused = Counter(
     "bellwether_connections_refused", "Upgrades refused.", labelnames=("status",)
@@ -62,6 +81,30 @@ connections_closed = Counter(
     "bellwether_connections_closed", "Connections closed, by close code.", labelnames=("code",)
 )
 subscriptions = Gauge("bellwether_subscriptions", "Subscriptions in force on this server.")
+openings_waiting = Gauge(
+    "bellwether_openings_waiting", "Clients that authenticate and wait for their session."
+)
+opening_batch_size = Histogram(
+    "bellwether_opening_batch_size",
+    "Clients whose sessions were opened in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+openings_refused = Counter(
+    "bellwether_openings_refused", "Clients told to come again because too many authenticate."
+)
+subscription_changes_waiting = Gauge(
+    "bellwether_subscription_changes_waiting",
+    "Requests to subscribe or unsubscribe that wait for the database.",
+)
+subscription_batch_size = Histogram(
+    "bellwether_subscription_batch_size",
+    "Subscriptions made and ended in one transaction.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+subscription_changes_refused = Counter(
+    "bellwether_subscription_changes_refused",
+    "Requests to subscribe or unsubscribe refused because too many waited.",
+)
 frames_received = Counter("bellwether_frames_received", "Frames received from clients.")
 errors_sent = Counter("bellwether_errors_sent", "Error frames sent, by code.", labelnames=("code",))
 messages_delivered = Counter(
@@ -95,7 +138,12 @@ acks_dropped = Counter(
     "bellwether_acks_dropped",
     "Cursors of acks not written because their queue was full; the next ack says the same.",
 )
-sweep_runs = Counter("bellwether_sweep_runs", "Runs of each sweep.", labelnames=("sweep",))
+sweep_runs = Counter(
+    "bellwether_sweep_runs", "Runs of each sweep that succeeded.", labelnames=("sweep",)
+)
+sweep_failures = Counter(
+    "bellwether_sweep_failures", "Runs of each sweep that failed.", labelnames=("sweep",)
+)
 sweep_changes = Counter(
     "bellwether_sweep_changes", "Rows that each sweep changed.", labelnames=("sweep",)
 )

@@ -1,16 +1,21 @@
 """Who may publish and subscribe to what, out of the patterns that a principal was granted."""
 
+from functools import lru_cache
+
 from accounts.principal import Principal
 from notifications.errors import Forbidden
 from notifications.topics.grammar import is_reserved
 from notifications.topics.matching import covers
+
+REMEMBERED = 10_000
+"""Pairs of grants and a topic to publish to, whose answer is remembered."""
 
 
 def may_publish(principal: Principal, topic: str) -> bool:
     """Tell whether a grant covers the topic; nobody publishes to the server's own topics."""
     if is_reserved(topic):
         return False
-    return principal.is_admin or any(covers(granted, topic) for granted in principal.publish)
+    return principal.is_admin or _covered(principal.publish, topic)
 
 
 def may_subscribe(principal: Principal, pattern: str) -> bool:
@@ -20,6 +25,12 @@ def may_subscribe(principal: Principal, pattern: str) -> bool:
     if is_reserved(pattern):
         return False
     return any(covers(granted, pattern) for granted in principal.subscribe)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _covered(granted: tuple[str, ...], topic: str) -> bool:
+    # The grants are part of what is asked, so what is remembered does not grow old.
+    return any(covers(pattern, topic) for pattern in granted)
 
 
 def require_admin(principal: Principal) -> None:

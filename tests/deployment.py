@@ -46,6 +46,7 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    command: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -167,7 +168,11 @@ class Deployment:
         return done.stdout.decode()
 
     def start(self, *arguments: str, port: int = 0, **env: str) -> Server:
-        """Start a server (`serve` unless arguments say otherwise) and wait until it is ready."""
+        """Start a server and wait until it is ready.
+
+        arguments: those of `manage.py`, or of Python where the first begins with a dash; `serve`
+        by default.
+        """
         port = port or free_port()
         log = self.directory / f"server-{port}-{len(self.servers)}.log"
         command = arguments or ("serve", "--port", str(port))
@@ -175,7 +180,7 @@ class Deployment:
             process = subprocess.Popen(
                 [
                     sys.executable,
-                    "manage.py",
+                    *(() if command[0].startswith("-") else ("manage.py",)),
                     *(part.replace("{port}", str(port)) for part in command),
                 ],
                 cwd=ROOT,
@@ -183,7 +188,7 @@ class Deployment:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        server = Server(process, port, log)
+        server = Server(process, port, log, command)
         self.servers.append(server)
         server.wait_until_ready()
         return server

@@ -15,8 +15,13 @@ class _Loses:
     sent = 0
 
     def loses(self, message: dict[str, Any]) -> bool:
-        if message["type"] != "log.appended":
-            return False
+        """Tell whether a lone hint is lost; take those out of a bundle that are."""
+        if message["type"] == "log.bundle":
+            message["hints"] = [hint for hint in message["hints"] if not self._loses_next()]
+            return not message["hints"]
+        return message["type"] == "log.appended" and self._loses_next()
+
+    def _loses_next(self) -> bool:
         type(self).sent += 1
         return type(self).sent % LOSE_EVERY == 0
 

@@ -1,7 +1,10 @@
 """Publishing: validate, save, send to the group."""
 
+from typing import Any
+
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -37,6 +40,24 @@ class PublishView(APIView):
             },
             status=201,
         )
+
+
+class PublishBatchView(APIView):
+    """POST many notifications."""
+
+    def post(self, request: Request) -> Response:
+        """Save them in one transaction, and answer with their ids.
+
+        They are not sent to their groups: a `group_send` for each would be most of the time.
+        """
+        body: Any = request.data
+        serializer = NotificationSerializer(data=body["messages"], many=True)
+        serializer.is_valid(raise_exception=True)
+        with transaction.atomic():
+            saved = Notification.objects.bulk_create(
+                Notification(**notification) for notification in serializer.validated_data
+            )
+        return Response({"ids": [notification.pk for notification in saved]}, status=201)
 
 
 async def ready(request: HttpRequest) -> HttpResponse:

@@ -12,23 +12,24 @@ class Endpoint(NamedTuple):
     port: int
     path: str
     authorization: str
+    host: str = "127.0.0.1"
 
-    def request(self, body: bytes) -> bytes:
-        """Build the request that carries this JSON body."""
+    def request(self, body: bytes, *, media_type: str = "application/json") -> bytes:
+        """Build the request that carries this body."""
         proof = f"Authorization: {self.authorization}\r\n" if self.authorization else ""
         head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{proof}"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\n{proof}"
+            f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
 
 class Poster(asyncio.Protocol):
-    """One connection with at most one request on its way."""
+    """One connection with at most one request on its way. responses: has read the last answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_body: bool = False) -> None:
         self._transport: asyncio.Transport | None = None
-        self._responses = ResponseReader()
+        self.responses = ResponseReader(keep_body=keep_body)
         self._waiting: asyncio.Future[int] | None = None
 
     @property
@@ -44,7 +45,7 @@ class Poster(asyncio.Protocol):
         """Hand the status to whoever waits for it."""
         waiting = self._waiting
         try:
-            statuses = self._responses.feed(data)
+            statuses = self.responses.feed(data)
         except ValueError as error:
             if waiting is not None and not waiting.done():
                 waiting.set_exception(error)
@@ -73,8 +74,8 @@ class Poster(asyncio.Protocol):
             self._transport.abort()
 
 
-async def connect(port: int) -> Poster:
-    """Open one connection to a server on this machine."""
+async def connect(port: int, host: str = "127.0.0.1", *, keep_body: bool = False) -> Poster:
+    """Open one connection to a server."""
     loop = asyncio.get_running_loop()
-    _, poster = await loop.create_connection(Poster, "127.0.0.1", port)
+    _, poster = await loop.create_connection(lambda: Poster(keep_body=keep_body), host, port)
     return poster

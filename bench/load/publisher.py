@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.load import percentiles
 from bench.load.answering import Request, run
+from bench.load.flooding import burst, post_batches
 from bench.load.posting import Endpoint, connect
 from bench.load.sinks import Sink, open_sink
 from bench.load.stamps import notification
@@ -127,7 +128,7 @@ async def post(request: Request) -> dict[str, Any]:
 
 def main() -> None:
     """Answer the benchmark's requests."""
-    run({"fan_out": fan_out, "post": post})
+    run({"fan_out": fan_out, "post": post, "post_batches": post_batches, "burst": burst})
 
 
 if __name__ == "__main__":

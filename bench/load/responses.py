@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
+_RETRY_AFTER: Final = re.compile(rb"\r\nretry-after:\s*\d+\s*(?:\r\n|$)", re.IGNORECASE)
 _MAX_HEAD: Final = 16_384
 
 
@@ -12,11 +13,19 @@ class ResponseError(ValueError):
 
 
 class ResponseReader:
-    """Cuts a stream into responses. Bodies are skipped; each must say its Content-Length."""
+    """Cuts a stream into responses; each must say its Content-Length.
 
-    __slots__ = ("_data", "_missing", "_status")
+    Bodies are skipped unless keep_body. body: that of the last whole response, if it is kept.
+    retry_after: whether the last head had Retry-After.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_body", "_data", "_missing", "_status", "body", "keep_body", "retry_after")
+
+    def __init__(self, *, keep_body: bool = False) -> None:
+        self.keep_body = keep_body
+        self.body = b""
+        self.retry_after = False
+        self._body = b""
         self._data = b""
         self._status = 0
         self._missing = 0  # bytes of the current body yet to come; its head has been read
@@ -37,11 +46,14 @@ class ResponseReader:
                 self._begin(data[:end])
                 data = data[end + 4 :]
             taken = min(self._missing, len(data))
+            if self.keep_body:
+                self._body += data[:taken]
             data = data[taken:]
             self._missing -= taken
             if not self._missing:
                 statuses.append(self._status)
                 self._status = 0
+                self.body, self._body = self._body, b""
         return statuses
 
     def _begin(self, head: bytes) -> None:
@@ -51,4 +63,5 @@ class ResponseReader:
         if length is None:
             raise ResponseError(f"a response without Content-Length: {head[:200]!r}")
         self._status = int(head[9:12])
+        self.retry_after = _RETRY_AFTER.search(head) is not None
         self._missing = int(length[1])

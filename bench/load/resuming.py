@@ -33,6 +33,8 @@ class Client:
     def __init__(self, name: str, pattern: str, token: str) -> None:
         self.port = 0
         self.messages = 0
+        self.authenticated = 0
+        """When its last auth_success came, by bench.machine.clock."""
         self._name = name
         self._pattern = pattern
         self._token = token
@@ -57,6 +59,7 @@ class Client:
         success = yield frame(type="auth", token=self._token, clientId=self._name, resume=resume)
         if not expect(success, "auth_success")["resumed"]:
             raise Unrecovered("resumed: false")
+        self.authenticated = stamp()
         while (text := (yield None)).startswith(_MESSAGE):
             self.messages += 1
         complete = expect(text, "replay_complete")
@@ -73,13 +76,16 @@ class Clients:
         self._tally = Tally()
 
     async def leave(self, request: Request) -> dict[str, Any]:
-        """Make `count` clients, client i of pattern i modulo their number; subscribe and go away.
+        """Make `count` clients, client i of pattern and token i modulo their numbers; subscribe
+        and go away.
 
         Answers how many did.
         """
-        patterns = request["patterns"]
+        patterns, tokens = request["patterns"], request["tokens"]
         self._all = [
-            Client(f"bench-{request['run']}-{i}", patterns[i % len(patterns)], request["token"])
+            Client(
+                f"bench-{request['run']}-{i}", patterns[i % len(patterns)], tokens[i % len(tokens)]
+            )
             for i in range(request["count"])
         ]
         return await self._each(request, at_once=request["at_once"])
@@ -87,13 +93,17 @@ class Clients:
     async def resume(self, request: Request) -> dict[str, Any]:
         """Have all come back at once, receive what they missed, and go away again.
 
-        Answers done, messages, attempts, seconds, and the failures by their words.
+        Answers done, messages, attempts, seconds, those until the last auth_success, and the
+        failures by their words.
         """
+        start = stamp()
         answer = await self._each(request, at_once=len(self._all))
         wrong = [client.messages for client in self._all if client.messages != request["missed"]]
         return answer | {
             "messages": sum(client.messages for client in self._all),
             "wrong": len(wrong),
+            "authenticated_seconds": max([one.authenticated - start for one in self._all] + [0])
+            / 1e6,
         }
 
     async def _each(self, request: Request, *, at_once: int) -> dict[str, Any]:

@@ -1,12 +1,15 @@
-"""Where a fan-out's messages go in: our REST API, or the baseline's channel layer."""
+"""Where a fan-out's messages go in: a REST API, a channel layer, or a peer's own way."""
 
 import asyncio
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import msgspec
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from bench.load.posting import Endpoint, Poster, connect
+
+_UNSENT_BYTES: Final = 1 << 16
 
 
 class Sink(Protocol):
@@ -24,12 +27,16 @@ class Sink(Protocol):
 
 
 class RestSink:
-    """POST /api/v1/publish over keep-alive connections, as many as are in use together."""
+    """POST over keep-alive connections, as many as are in use together.
+
+    topic: named in the body beside the payload; empty: the payload is the whole body.
+    """
 
     def __init__(self, *, endpoint: Endpoint, topic: str, at_once: int) -> None:
         self.at_once = at_once
         self._endpoint = endpoint
-        self._head = b'{"topic":"' + topic.encode() + b'","payload":'
+        self._head = b'{"topic":"' + topic.encode() + b'","payload":' if topic else b""
+        self._tail = b"}" if topic else b""
         self._idle: list[Poster] = []
 
     async def send(self, payload: bytes) -> int:
@@ -39,8 +46,9 @@ class RestSink:
             if poster.usable:
                 break
         else:
-            poster = await connect(self._endpoint.port)
-        status = await poster.post(self._endpoint.request(self._head + payload + b"}"))
+            poster = await connect(self._endpoint.port, self._endpoint.host)
+        request = self._endpoint.request(self._head + payload + self._tail)
+        status = await poster.post(request)
         self._idle.append(poster)
         return status
 
@@ -73,10 +81,76 @@ class LayerSink:
         await asyncio.wait_for(self._layer.flush(), 5)
 
 
+class StreamSink:
+    """Messages one after the other on a TCP connection; nobody answers them.
+
+    A message that the kernel took counts as accepted; one that was lost is missed at the
+    subscribers. At most _UNSENT_BYTES wait for the server to read.
+    """
+
+    at_once = 1
+
+    def __init__(self, *, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._writer: asyncio.StreamWriter | None = None
+
+    def framed(self, payload: bytes) -> bytes:
+        """Put the length before it: 32 bits, the largest byte first."""
+        return len(payload).to_bytes(4, "big") + payload
+
+    async def opened(self) -> asyncio.StreamWriter:
+        """Connect."""
+        _, writer = await asyncio.open_connection(self._host, self._port)
+        writer.transport.set_write_buffer_limits(_UNSENT_BYTES)
+        return writer
+
+    async def send(self, payload: bytes) -> int:
+        """Write it, and wait while too much is unsent."""
+        if self._writer is None:
+            self._writer = await self.opened()
+        self._writer.write(self.framed(payload))
+        await self._writer.drain()
+        return 202
+
+    async def close(self) -> None:
+        """Send what waits, and close the connection."""
+        if self._writer is not None:
+            self._writer.close()
+            await asyncio.wait_for(self._writer.wait_closed(), 5)
+            self._writer = None
+
+
+class NatsSink(StreamSink):
+    """PUB, in the client protocol of NATS."""
+
+    def __init__(self, *, host: str, port: int, topic: str) -> None:
+        super().__init__(host=host, port=port)
+        self._subject = topic.encode()
+
+    def framed(self, payload: bytes) -> bytes:
+        """Put the command before it."""
+        return b"PUB %b %d\r\n%b\r\n" % (self._subject, len(payload), payload)
+
+    async def opened(self) -> asyncio.StreamWriter:
+        """Connect, and wait until the server has taken the CONNECT."""
+        reader, writer = await asyncio.open_connection(self._host, self._port)
+        writer.transport.set_write_buffer_limits(_UNSENT_BYTES)
+        await asyncio.wait_for(reader.readline(), 5)  # INFO
+        writer.write(b'CONNECT {"verbose":false,"pedantic":false}\r\nPING\r\n')
+        await asyncio.wait_for(reader.readline(), 5)  # PONG
+        return writer
+
+
 def open_sink(options: dict[str, Any]) -> Sink:
-    """Build the sink that `options` describe: {"kind": "rest" or "layer", its values}."""
+    """Build the sink that `options` describe: {"kind": one of rest, layer, stream, nats; …}."""
     values = dict(options)
-    if values.pop("kind") == "layer":
-        return LayerSink(**values)
-    values["endpoint"] = Endpoint(**values["endpoint"])
-    return RestSink(**values)
+    kinds: dict[str, Callable[..., Sink]] = {
+        "rest": RestSink,
+        "layer": LayerSink,
+        "stream": StreamSink,
+        "nats": NatsSink,
+    }
+    kind = kinds[values.pop("kind")]
+    if "endpoint" in values:
+        values["endpoint"] = Endpoint(**values["endpoint"])
+    return kind(**values)

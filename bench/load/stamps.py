@@ -8,19 +8,21 @@ from bench.machine.clock import STAMP_DIGITS
 _KEY: Final = b'"t":'
 
 
-def find_stamp(text: bytes) -> int | None:
-    """Return the stamp in a JSON text, or None when it has none.
+def find_stamps(text: bytes) -> list[int]:
+    """Return the stamps in a text, one for each message that it holds.
 
     A search for bytes instead of a JSON parse: the generator must cost less than the server. It
     holds for both spellings, with a space after the colon and without.
     """
+    stamps: list[int] = []
     at = text.find(_KEY)
-    if at < 0:
-        return None
-    at += len(_KEY)
-    if text[at : at + 1] == b" ":
-        at += 1
-    return int(text[at : at + STAMP_DIGITS])
+    while at >= 0:
+        at += len(_KEY)
+        if text[at : at + 1] == b" ":
+            at += 1
+        stamps.append(int(text[at : at + STAMP_DIGITS]))
+        at = text.find(_KEY, at)
+    return stamps
 
 
 def notification(payload_bytes: int) -> tuple[bytes, bytes]:

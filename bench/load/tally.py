@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from bench.load.frames import Frame, Opcode, split
-from bench.load.stamps import find_stamp
+from bench.load.stamps import find_stamps
 
 # Reads worth remembering. In a paced run each message is one of them; joined writes give larger
 # and rarer ones. 64 of at most 256 KiB (uvloop's read buffer) bound the memory.
 _REMEMBERED: Final = 64
+_CARRIERS: Final = (Opcode.TEXT, Opcode.BINARY)
+_REFUSAL: Final = b'"type":"error"'
 
 
 class Batch(NamedTuple):
@@ -22,16 +24,16 @@ class Batch(NamedTuple):
 
 
 def parse(data: bytes) -> Batch:
-    """Read the frames in `data`; a text with a stamp is a message, all else is among `others`."""
+    """Read the frames in `data`; what carries stamps is messages, all else is among `others`."""
     frames, rest = split(data)
     stamps: list[int] = []
     others: list[Frame] = []
     for frame in frames:
-        found = find_stamp(frame.payload) if frame.opcode is Opcode.TEXT else None
-        if found is None:
-            others.append(frame)
+        found = find_stamps(frame.payload) if frame.opcode in _CARRIERS else None
+        if found:
+            stamps.extend(found)
         else:
-            stamps.append(found)
+            others.append(frame)
     return Batch(tuple(stamps), sum(stamps), tuple(others), rest)
 
 
@@ -40,12 +42,24 @@ class Tally:
 
     received: deliveries so far.  last: the stamp of the newest read.
     latencies: microseconds from the publish to the read, one per delivery.
+    answers, refusals: what else the server said, and how much of that was errors.
     """
 
-    __slots__ = ("_awaited", "_reached", "_seen", "last", "latencies", "received")
+    __slots__ = (
+        "_awaited",
+        "_reached",
+        "_seen",
+        "answers",
+        "last",
+        "latencies",
+        "received",
+        "refusals",
+    )
 
     def __init__(self) -> None:
         self.received = 0
+        self.answers = 0
+        self.refusals = 0
         self.last = 0
         self.latencies: list[int] = []
         self._seen: dict[bytes, Batch] = {}
@@ -74,6 +88,12 @@ class Tally:
         if self.received >= self._awaited:
             self._reached()
         return batch
+
+    def answered(self, payload: bytes) -> None:
+        """Count an answer to a heartbeat or a request."""
+        self.answers += 1
+        if _REFUSAL in payload:
+            self.refusals += 1
 
     def at(self, received: int, call: Callable[[], object]) -> None:
         """Call `call` once there are `received` deliveries; it may be called again after that."""

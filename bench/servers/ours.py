@@ -18,6 +18,16 @@ TOPIC: Final = "bench.fanout"
 _COMMAND_SECONDS: Final = 60.0
 # In a saturated run. A log that commits in groups is fed by many publishers, not by one.
 _PUBLISHES_AT_ONCE: Final = 32
+_MAKE_USERS: Final = """
+from accounts.models import TopicGrant, User
+from accounts.refresh import start_family
+names = (f"bench-{{number}}" for number in range({count}))
+users = User.objects.bulk_create(User(username=name, password="!") for name in names)
+TopicGrant.objects.bulk_create(
+    TopicGrant(user=user, action="subscribe", pattern="bench.**") for user in users
+)
+print(*(start_family(user).access for user in users))
+"""
 # Set here and nowhere else: what the caller's shell says must not change what is measured.
 _OWN = ("NOTIFICATIONS_", "DATABASE_", "DJANGO_", "CELERY_", "REDIS_", "LOG_", "ALLOWED_")
 
@@ -83,6 +93,12 @@ class Ours:
                     "at_once": _PUBLISHES_AT_ONCE,
                 },
             )
+
+    async def tokens(self, url: str, users: int) -> list[str]:
+        """Make so many users who may subscribe in a database; return an access token of each."""
+        script = _MAKE_USERS.format(count=users)
+        answer = await self._manage("shell", "--verbosity=0", "-c", script, database_url=url)
+        return answer.split()
 
     async def _manage(self, *arguments: str, database_url: str) -> str:
         return await run(

@@ -40,18 +40,24 @@ class Baseline:
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Server]:
         """Serve a copy of the template."""
-        site, port = self._site, free_port()
+        async with self.copied() as url, self.served(url) as server:
+            yield server
+
+    @asynccontextmanager
+    async def copied(self) -> AsyncIterator[str]:
+        """Copy the template; yield the copy's URL. One at a time."""
+        site = self._site
         name = f"bw_bench_{site.run}_baseline"
-        async with (
-            database(site.postgres_url, name, template=self._template) as url,
-            serving(
-                _uvicorn(port),
-                cwd=_ROOT,
-                env=self._environment(url),
-                port=port,
-                ready="/ready",
-            ) as pid,
-        ):
+        async with database(site.postgres_url, name, template=self._template) as url:
+            yield url
+
+    @asynccontextmanager
+    async def served(self, url: str) -> AsyncIterator[Server]:
+        """Serve a database, from one process more if it is served already."""
+        site, port = self._site, free_port()
+        async with serving(
+            _uvicorn(port), cwd=_ROOT, env=self._environment(url), port=port, ready="/ready"
+        ) as pid:
             yield Server(
                 pid=pid,
                 target=Target("baseline", port, _GROUP, "", site.run),

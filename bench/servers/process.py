@@ -79,11 +79,13 @@ async def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], time
 
 
 async def _answers(port: int, path: str) -> bool:
-    """Tell whether GET `path` is answered with 200."""
+    """Tell whether GET `path` is answered with 200; without a path, whether the port is."""
     try:
         async with asyncio.timeout(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
+                if not path:
+                    return True
                 writer.write(
                     f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
                     f"Connection: close\r\n\r\n".encode()
@@ -101,7 +103,8 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Start a server on the server's core, and yield its pid once GET `ready` answers 200.
 
-    It must do so within READY_SECONDS; otherwise ServerFailed tells the end of its log.
+    With `ready` empty, it is ready as soon as the port takes connections. It must be within
+    READY_SECONDS; otherwise ServerFailed tells the end of its log.
     """
     with tempfile.NamedTemporaryFile(prefix="bench-server-", suffix=".log") as log:
         process = await asyncio.create_subprocess_exec(
@@ -132,5 +135,5 @@ async def _wait_until_ready(
         if process.returncode is not None:
             raise ServerFailed(f"the server ended with {process.returncode}:\n{_tail(log)}")
         if loop.time() > deadline:
-            raise ServerFailed(f"GET {ready} is not 200 yet:\n{_tail(log)}")
+            raise ServerFailed(f"GET {ready or 'nothing'} is not answered yet:\n{_tail(log)}")
         await asyncio.sleep(0.05)

@@ -3,47 +3,60 @@
 Django's request, its middleware and REST framework's view cost more than everything else that a
 publish needs. What carries a bearer token or an API key comes this way; what is decoded, checked,
 permitted, appended and answered is the same code as the view's (publishing.py), and what is
-unusual (a browser's session, another Content-Type) goes to the view.
+unusual (a browser's session, another Content-Type) goes to the view. Both ways pass the same
+bounds (admission.py) before a body is read.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 from django.conf import settings
-from django.http import HttpResponse
 from django.http.request import split_domain_port, validate_host
 
 from accounts.authentication import CHALLENGE
 from accounts.principal import Principal
-from notifications.api.bodies import BATCH_BYTES, JSON, NDJSON, SINGLE_BYTES
-from notifications.api.credentials import Credentials
-from notifications.api.problems import problem
-from notifications.api.publishing import place, publication_of, results_of, sort_batch, status_of
+from notifications.api.admission import THE_VIEW, Admission, Admitted, admission
+from notifications.api.bodies import BATCH_BYTES, JSON, NDJSON, SINGLE_BYTES, messages_of
+from notifications.api.credentials import Credentials, digest_of
+from notifications.api.problems import MEDIA_TYPE, described
+from notifications.api.publishing import (
+    Refused,
+    place,
+    publication_of,
+    publication_or_refusal,
+    results_of,
+    status_of,
+)
 from notifications.errors import (
     BadFrame,
     InternalError,
     NotificationError,
     PayloadTooLarge,
-    Unauthenticated,
     Unavailable,
 )
-from notifications.process import this_process
+from notifications.log.records import Publication
+from notifications.process import running_process, this_process
 from notifications.services.writer import writer
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 AUTHENTICATION_DEADLINE = 1.0
 """Seconds until a look for the credentials is given up; a 503 is due within two."""
 
-LARGE_BYTES = 65_536
-"""Size from which a batch is checked in a thread."""
+TURN_BYTES = 32_768
+"""Bytes of a batch that are checked in one turn of the event loop: some 100 messages, or 1 ms."""
+
+CUT_BYTES = 1024 * 1024
+"""Size from which a batch is cut into its messages in a thread."""
 
 BODY_DEADLINE = 30.0
 """Seconds that a client has to send its body."""
@@ -51,25 +64,34 @@ BODY_DEADLINE = 30.0
 SINGLE = "/api/v1/publish"
 BATCH = "/api/v1/publish/batch"
 
+_MOST = {SINGLE: SINGLE_BYTES, BATCH: BATCH_BYTES}
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_JSON_HEADER = (b"content-type", JSON.encode())
+
 logger = structlog.get_logger(__name__)
 
 
 class LeanPublish:
     """An ASGI application that answers publishes, and hands everything else on."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, *, admission: Admission = admission) -> None:
         self._application = application
+        self._admission = admission
         self._credentials = Credentials()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        came = _what_came(scope)
-        if came is None:
+        if scope["path"] not in _MOST or scope["method"] != "POST":
             await self._application(scope, receive, send)
             return
         try:
-            status, body = await self._answer(scope, receive, came)
-            await _send(send, status, body, [(b"content-type", b"application/json")])
+            came = _what_came(scope)
+            with self._admission.enter(came.holder if came else THE_VIEW) as admitted:
+                if came is None:
+                    await self._hand_on(scope, receive, send, admitted)
+                    return
+                status, body = await self._answer(scope, receive, came, admitted)
+            await _send(send, status, body, [_JSON_HEADER])
         except NotificationError as error:
             await _send_problem(send, error)
         except _Gone:
@@ -80,29 +102,58 @@ class LeanPublish:
                 send, InternalError("The server failed on this request; its log says why. Retry.")
             )
 
-    async def _answer(self, scope: Scope, receive: Receive, came: "_Came") -> tuple[int, bytes]:
-        is_batch = scope["path"] == BATCH
-        # Who it is comes first: a stranger's body is not worth keeping.
-        principal = await self._principal_of(came)
-        data = await _read(scope, receive, most=BATCH_BYTES if is_batch else SINGLE_BYTES)
-        if not is_batch:
-            publication = publication_of(data, principal)
-            placed = place((await writer().append_async([publication]))[0])
+    async def _hand_on(
+        self, scope: Scope, receive: Receive, send: Send, admitted: Admitted
+    ) -> None:
+        """Let the view answer, which gets no more of a body than tells it that it is too large."""
+        most = _MOST[scope["path"]]
+        admitted.reserve(min(_declared(scope, most), most))
+        left = most + 1
+
+        async def receive_bounded() -> Event:
+            nonlocal left
+            event = await receive()
+            if event["type"] == "http.request":
+                body = event.get("body", b"")
+                if len(body) >= left:
+                    event = event | {"body": body[:left], "more_body": False}
+                left -= len(event.get("body", b""))
+            return event
+
+        await self._application(scope, receive_bounded, send)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, came: "_Came", admitted: Admitted
+    ) -> tuple[int, bytes]:
+        # Who it is comes first: a stranger's body is not worth keeping. Nor is one for which the
+        # log has no room.
+        principal = self._known(came) or await self._principal_of(came)
+        commit = writer()
+        commit.queue.require_room(principal.id)
+        most = _MOST[scope["path"]]
+        declared = _declared(scope, most)
+        if declared > most:
+            raise _too_large(most)
+        admitted.reserve(declared)
+        data = await _read(receive, most=most)
+        if scope["path"] == SINGLE:
+            placed = place((await commit.append_async([publication_of(data, principal)]))[0])
             return status_of(placed), msgspec.json.encode(placed)
-        if len(data) > LARGE_BYTES:
-            # A full batch takes up to a second to check, in which no socket would be served.
-            parts, publications = await asyncio.to_thread(
-                sort_batch, data, came.media_type, principal
-            )
-        else:
-            parts, publications = sort_batch(data, came.media_type, principal)
-        outcomes = await writer().append_async(publications) if publications else []
+        parts = await _sorted(data, came.media_type, principal)
+        publications = [part for part in parts if isinstance(part, Publication)]
+        outcomes = await commit.append_async(publications) if publications else []
         return HTTPStatus.OK, msgspec.json.encode(results_of(parts, outcomes))
+
+    def _known(self, came: "_Came") -> Principal | None:
+        # The partitions and policies are known when the process runs.
+        if running_process() is None:
+            return None
+        return self._credentials.known(came.credentials, came.digest, is_key=came.is_key)
 
     async def _principal_of(self, came: "_Came") -> Principal:
         try:
             async with asyncio.timeout(AUTHENTICATION_DEADLINE):
-                await this_process()  # the partitions and policies are known then
+                await this_process()
                 return await self._credentials.principal_of(came.credentials, is_key=came.is_key)
         except TimeoutError:
             raise Unavailable(
@@ -119,29 +170,54 @@ class _Came(NamedTuple):
 
     credentials: str
     is_key: bool
+    digest: bytes
     media_type: str
+
+    @property
+    def holder(self) -> str:
+        return self.digest.hex()
 
 
 def _what_came(scope: Scope) -> _Came | None:
     """Read a request's headers; None when it takes the long way."""
-    path = scope["path"]
-    if path not in (SINGLE, BATCH) or scope["method"] != "POST" or settings.SECURE_SSL_REDIRECT:
-        return None
-    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    scheme, _, credentials = headers.get(b"authorization", "").partition(" ")
-    media_type = headers.get(b"content-type", "").partition(";")[0].strip()
-    domain, _ = split_domain_port(headers.get(b"host", ""))
+    authorization = content_type = host = b""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value
+        elif name == b"content-type":
+            content_type = value
+        elif name == b"host":
+            host = value
+    scheme, _, text = authorization.decode("latin-1").partition(" ")
+    scheme, credentials = scheme.lower(), text.strip()
+    media_type = content_type.decode("latin-1").partition(";")[0].strip()
     if (
-        scheme.lower() not in ("bearer", "api-key")
-        or not credentials.strip()
-        or not (media_type == JSON or (media_type == NDJSON and path == BATCH))
-        or not (domain and validate_host(domain, settings.ALLOWED_HOSTS))
+        scheme not in ("bearer", "api-key")
+        or not credentials
+        or not (media_type == JSON or (media_type == NDJSON and scope["path"] == BATCH))
+        or settings.SECURE_SSL_REDIRECT
+        or not _is_served(host, tuple(settings.ALLOWED_HOSTS))
     ):
         return None
-    return _Came(credentials.strip(), scheme.lower() == "api-key", media_type)
+    is_key = scheme == "api-key"
+    return _Came(credentials, is_key, digest_of(credentials, is_key=is_key), media_type)
 
 
-async def _read(scope: Scope, receive: Receive, *, most: int) -> bytes:
+@lru_cache(maxsize=256)
+def _is_served(host: bytes, allowed: tuple[str, ...]) -> bool:
+    domain, _ = split_domain_port(host.decode("latin-1"))
+    return bool(domain) and validate_host(domain, allowed)
+
+
+def _declared(scope: Scope, most: int) -> int:
+    """Return the bytes that a body is said to have; `most` where nothing is said."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:19])
+    return most
+
+
+async def _read(receive: Receive, *, most: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
@@ -153,9 +229,7 @@ async def _read(scope: Scope, receive: Receive, *, most: int) -> bytes:
                 chunk: bytes = event.get("body", b"")
                 size += len(chunk)
                 if size > most:
-                    raise PayloadTooLarge(
-                        f"Send a body of at most {most:,} bytes.", data={"bodyBytes": most}
-                    )
+                    raise _too_large(most)
                 chunks.append(chunk)
                 if not event.get("more_body"):
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -163,15 +237,37 @@ async def _read(scope: Scope, receive: Receive, *, most: int) -> bytes:
         raise BadFrame(f"Send the whole body within {BODY_DEADLINE:.0f} seconds.") from None
 
 
+async def _sorted(
+    data: bytes, media_type: str, principal: Principal
+) -> list[Publication | Refused]:
+    """Check each message of a batch, as sort_batch does, in turns with whatever else is to do."""
+    if len(data) > CUT_BYTES:
+        messages = await asyncio.to_thread(messages_of, data, media_type)
+    else:
+        messages = messages_of(data, media_type)
+    parts: list[Publication | Refused] = []
+    checked = 0
+    for message in messages:
+        checked += len(message)
+        if checked > TURN_BYTES:
+            checked = len(message)
+            await asyncio.sleep(0)
+        parts.append(publication_or_refusal(message, principal))
+    return parts
+
+
+def _too_large(most: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"Send a body of at most {most:,} bytes.", data={"bodyBytes": most})
+
+
 async def _send_problem(send: Send, error: NotificationError) -> None:
-    response: HttpResponse = problem(error)
-    if isinstance(error, Unauthenticated) or error.status == HTTPStatus.UNAUTHORIZED:
-        response["WWW-Authenticate"] = CHALLENGE
-    headers = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.items()
-    ]
-    await _send(send, response.status_code, response.content, headers)
+    status, body, retry_after = described(error)
+    headers = [(b"content-type", MEDIA_TYPE.encode())]
+    if retry_after is not None:
+        headers.append((b"retry-after", retry_after.encode()))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", CHALLENGE.encode()))
+    await _send(send, status, body, headers)
 
 
 async def _send(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
@@ -179,11 +275,7 @@ async def _send(send: Send, status: int, body: bytes, headers: list[tuple[bytes,
         {
             "type": "http.response.start",
             "status": int(status),
-            "headers": [
-                *headers,
-                (b"content-length", str(len(body)).encode()),
-                (b"x-content-type-options", b"nosniff"),
-            ],
+            "headers": [*headers, (b"content-length", b"%d" % len(body)), _NOSNIFF],
         }
     )
     await send({"type": "http.response.body", "body": body})

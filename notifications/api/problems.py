@@ -60,6 +60,17 @@ class Problem(Record, frozen=True, kw_only=True):
 
 def problem(error: NotificationError, *, status: int | None = None) -> HttpResponse:
     """Answer with an error; status: another one than its own."""
+    status, body, retry_after = described(error, status=status)
+    response = HttpResponse(body, content_type=MEDIA_TYPE, status=status)
+    if retry_after is not None:
+        response["Retry-After"] = retry_after
+    return response
+
+
+def described(
+    error: NotificationError, *, status: int | None = None
+) -> tuple[int, bytes, str | None]:
+    """Return the status of an answer with an error, its body, and its Retry-After if it has one."""
     status = status or error.status
     retry_after = error.retry_after
     if status in (429, 503) and retry_after is None:
@@ -73,10 +84,9 @@ def problem(error: NotificationError, *, status: int | None = None) -> HttpRespo
         retry_after=retry_after,
         data=error.data,
     )
-    response = HttpResponse(msgspec.json.encode(body), content_type=MEDIA_TYPE, status=status)
-    if retry_after is not None:
-        response["Retry-After"] = str(-(-retry_after // 1000))  # whole seconds, rounded up
-    return response
+    # The header is in whole seconds, rounded up.
+    seconds = None if retry_after is None else str(-(-retry_after // 1000))
+    return status, msgspec.json.encode(body), seconds
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse:

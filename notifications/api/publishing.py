@@ -125,13 +125,18 @@ def sort_batch(
     Append them in one submission: they then share a transaction, and its fsync. Raises BadFrame
     when the batch itself is none.
     """
-    parts: list[Publication | Refused] = []
-    for message in messages_of(data, media_type):
-        try:
-            parts.append(publication_of(message, principal))
-        except NotificationError as error:
-            parts.append(refused(error))
+    parts = [
+        publication_or_refusal(message, principal) for message in messages_of(data, media_type)
+    ]
     return parts, [part for part in parts if isinstance(part, Publication)]
+
+
+def publication_or_refusal(data: bytes, principal: Principal) -> Publication | Refused:
+    """Check the JSON text of one message of a batch."""
+    try:
+        return publication_of(data, principal)
+    except NotificationError as error:
+        return refused(error)
 
 
 def results_of(parts: list[Publication | Refused], outcomes: list[Outcome]) -> Results:

@@ -3,8 +3,13 @@
 The channel layer is a hint that may fail in every way: nothing here is needed for correctness, so
 no failure leaves this room. What is lost is found by the hub, which compares itself with the log.
 
-The queue of hints to send is bounded (`SEND_BOUND`); over it the oldest is dropped and counted
-(bellwether_hints_dropped): receivers read what it carried from the log.
+The queue of hints to send is bounded in number (`SEND_BOUND`) and bytes (`SEND_BYTES`); over
+either the oldest is dropped. When the layer fails, or hangs for `SEND_TIMEOUT`, all that waited is
+dropped: receivers have read it from the log by the time the layer works again. Metrics:
+bellwether_hints_waiting, bellwether_hints_dropped.
+
+What only the bus carries (ephemeral messages) should not be taken from publishers while it
+`is_behind`.
 """
 
 import asyncio
@@ -16,11 +21,22 @@ import msgspec
 import structlog
 
 from notifications import metrics
-from notifications.bus.hints import EPHEMERAL, Hint, from_envelope, to_envelope
+from notifications.bus import hints as hints_module
+from notifications.bus.hints import (
+    ALL_PARTITIONS,
+    Hint,
+    from_envelope,
+    group_of,
+    hints_in,
+    take_envelope,
+)
 from notifications.log.records import Record, decode_records
 
 SEND_BOUND = 1_000
 """Hints that may wait for the channel layer."""
+
+SEND_BYTES = 16 * 1024 * 1024
+"""Bytes of hints that may wait for the channel layer."""
 
 SEND_TIMEOUT = 1.0
 """Seconds that the layer has for one call."""
@@ -46,11 +62,6 @@ class ChannelLayer(Protocol):
     async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
 
 
-def group_of(partition: int) -> str:
-    """Name the group of a partition."""
-    return f"bellwether.partition.{partition}"
-
-
 class Bus:
     """The channel layer of this process.
 
@@ -74,7 +85,9 @@ class Bus:
         self._channel = ""
         self._groups: set[str] = {CONTROL_GROUP}
         self._joined: set[str] = set()
+        self._followed: set[int] = set()
         self._to_send: deque[Hint] = deque()
+        self._bytes_to_send = 0
         self._wake = asyncio.Event()
         self._opened = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,24 +115,39 @@ class Bus:
 
     async def follow(self, partition: int) -> None:
         """Join a partition's group; when the layer fails, join it as soon as it works again."""
-        group = group_of(partition)
-        self._groups.add(group)
-        await self._join(group)
+        self._followed.add(partition)
+        for group in (group_of(partition), ALL_PARTITIONS):
+            self._groups.add(group)
+            if group not in self._joined:
+                await self._join(group)
 
     async def unfollow(self, partition: int) -> None:
         """Leave a partition's group."""
-        group = group_of(partition)
-        self._groups.discard(group)
-        await self._leave(group)
+        self._followed.discard(partition)
+        left = [group_of(partition)] if self._followed else [group_of(partition), ALL_PARTITIONS]
+        for group in left:
+            self._groups.discard(group)
+            await self._leave(group)
 
     def announce(self, hints: Iterable[Hint]) -> None:
         """Queue hints for the other processes and this one; call in the event loop."""
         for hint in hints:
-            if len(self._to_send) >= SEND_BOUND:
-                self._to_send.popleft()
-                metrics.hints_dropped.inc()
             self._to_send.append(hint)
+            self._bytes_to_send += len(hint.records)
+        while len(self._to_send) > SEND_BOUND or self._bytes_to_send > SEND_BYTES:
+            self._bytes_to_send -= len(self._to_send.popleft().records)
+            metrics.hints_dropped.inc()
+        metrics.hints_waiting.set(len(self._to_send))
         self._wake.set()
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether the layer fails, or takes less than it is given."""
+        return (
+            not self.healthy
+            or len(self._to_send) > SEND_BOUND // 2
+            or self._bytes_to_send > SEND_BYTES // 2
+        )
 
     async def send_control(self, message: dict[str, Any]) -> None:
         """Tell every server process something, once, as far as the layer works."""
@@ -132,11 +160,15 @@ class Bus:
             await self._wake.wait()
             self._wake.clear()
             while self._to_send:
-                hint = self._to_send.popleft()
-                sent = await self._call(
-                    self._layer.group_send(group_of(hint.partition), to_envelope(hint))
-                )
-                (metrics.hints_sent if sent else metrics.hints_dropped).inc()
+                group, envelope, hints = take_envelope(self._to_send)
+                self._bytes_to_send -= sum(len(hint.records) for hint in hints)
+                if await self._call(self._layer.group_send(group, envelope)):
+                    metrics.hints_sent.inc(len(hints))
+                else:
+                    metrics.hints_dropped.inc(len(hints) + len(self._to_send))
+                    self._to_send.clear()
+                    self._bytes_to_send = 0
+                metrics.hints_waiting.set(len(self._to_send))
 
     async def _open(self) -> None:
         if not self._channel:
@@ -171,12 +203,24 @@ class Bus:
             self._on_control(message["control"])
             return
         try:
-            if message.get("type") == EPHEMERAL:
-                self._on_ephemeral(decode_records(message["records"]))
-                return
-            hint = from_envelope(message)
-        except msgspec.ValidationError as error:
+            match message.get("type"):
+                case hints_module.BUNDLE:
+                    hints = hints_in(message)
+                case hints_module.EPHEMERAL:
+                    self._on_ephemeral(decode_records(message["records"]))
+                    return
+                case _:
+                    hints = [from_envelope(message)]
+            for hint in hints:
+                self._take(hint)
+        except msgspec.MsgspecError as error:
             logger.warning("the bus brought something that is no hint", error=str(error))
+
+    def _take(self, hint: Hint) -> None:
+        if hint.partition not in self._followed:
+            return  # it came in a bundle, with others that are
+        if hint.last == 0:
+            self._on_ephemeral(decode_records(hint.records))
             return
         metrics.hints_received.inc()
         self._on_hint(hint)
@@ -187,6 +231,9 @@ class Bus:
         while True:
             await asyncio.sleep(RETRY_PAUSE)
             await self._open()
+            if not self.healthy:
+                # Where nobody publishes, nothing else would find that the layer works again.
+                await self.send_control({})
             if loop.time() - confirmed_at >= CONFIRM_INTERVAL:
                 # A layer may have dropped us silently; joining again costs nothing where not.
                 confirmed_at = loop.time()

@@ -11,12 +11,13 @@ import msgspec
 from websockets.uri import parse_uri
 
 from notifications.client.acknowledger import Acknowledger
-from notifications.client.connection import ConnectionEnded, Received
+from notifications.client.connection import ConnectionEnded
 from notifications.client.inbox import Event, EventKind, Inbox, Message, cursor_of
 from notifications.client.link import Link
-from notifications.client.requests import Requests
+from notifications.client.requests import Requests, wait_before_asking_again
 from notifications.client.subscriptions import Subscriptions
-from notifications.errors import BadFrame, NotificationError
+from notifications.client.wire import CodecName, Received, payload_of, wire_of
+from notifications.errors import BadFrame, NotificationError, RateLimited
 from notifications.protocol.frames import (
     Auth,
     AuthSuccess,
@@ -37,7 +38,6 @@ from notifications.protocol.frames import (
     TokenExpiring,
     Unsubscribed,
 )
-from notifications.protocol.limits import check_payload
 from notifications.resilience.backoff import RetryPolicy
 
 Token = str | Callable[[], str | Awaitable[str]]
@@ -57,6 +57,7 @@ class NotificationClient:
     inbox: messages that may wait for the application. on_event: called in the event loop with
     each Event; they are logged when it is None.
     acknowledge: tell the server every few seconds, and before `close`, how far the application is.
+    codec: what goes over the socket; it changes no value.
     """
 
     def __init__(
@@ -69,18 +70,21 @@ class NotificationClient:
         inbox: int = 1_000,
         on_event: Callable[[Event], None] | None = None,
         acknowledge: bool = False,
+        codec: CodecName = "json",
     ) -> None:
         parse_uri(url)  # raises InvalidURI to the caller, not in the background
+        self._wire = wire_of(codec)
         self.client_id = client_id or f"python-{uuid.uuid4().hex}"
         self._token = token
         self._on_event = on_event or _log
         self._inbox = Inbox(inbox)
-        self._link = Link(url, self, policy=retry, has_fresh_tokens=callable(token))
+        self._link = Link(url, self, self._wire, policy=retry, has_fresh_tokens=callable(token))
         # A full inbox is read past while an answer is awaited, hence the wake-up.
         self._requests = Requests(self._link, on_ask=self._inbox.changed.set)
         self._subscriptions = Subscriptions(self._requests, tell=self._on_event)
         self._acknowledger = Acknowledger(self._link, lambda: self.cursor) if acknowledge else None
         self._session_id: str | None = None
+        self._accepted = 0
         self._refreshing: asyncio.Task[None] | None = None
 
     @property
@@ -130,6 +134,8 @@ class NotificationClient:
     async def subscribe(self, pattern: str, options: SubscriptionOptions | None = None) -> str:
         """Subscribe to a topic or pattern, across reconnects; return the subscription's id.
 
+        What `options.since` asks for comes again from the first when the connection is lost before
+        all of it has come. A subscription that this client_id held before is made anew for it.
         Raises NotificationError, such as Forbidden or BadTopic.
         """
         return await self._subscriptions.add(pattern, options)
@@ -149,19 +155,30 @@ class NotificationClient:
         The messages come in the stream with `replayed`, also those that were handled before, and
         again from the first when the connection was lost meanwhile. `recovered` of the result
         says whether they are all; if not, none came, and `reason` says why.
-        Raises NotificationError, such as RateLimited while another replay runs.
+        Raises NotificationError, such as RateLimited while another replay runs; after a reconnect
+        it waits for the one that follows the resume.
         """
+        subscriptions = self._subscriptions
         place = {"epoch": cursor.epoch, "offsets": cursor.offsets}
-        reply = await self._requests.ask(
-            lambda number: Replay(
-                id=number,
-                cursor=place,
-                subscription_id=None if pattern is None else self._subscriptions.id_of(pattern),
-                max_replay_age=max_replay_age,
-            )
-        )
-        assert isinstance(reply, ReplayComplete)
-        return reply
+        began = self._accepted
+        while True:
+            try:
+                reply = await self._requests.ask(
+                    lambda number: Replay(
+                        id=number,
+                        cursor=place,
+                        subscription_id=None if pattern is None else subscriptions.id_of(pattern),
+                        max_replay_age=max_replay_age,
+                    )
+                )
+            except RateLimited as error:
+                if self._accepted == began:
+                    raise
+                # It was sent anew, and met the replay that follows a resume.
+                await asyncio.sleep(wait_before_asking_again(error))
+            else:
+                assert isinstance(reply, ReplayComplete)
+                return reply
 
     async def publish(
         self,
@@ -176,12 +193,11 @@ class NotificationClient:
         payload: any JSON value. metadata: `priority`, `expiresAt`, `correlationId`, `source`.
         Raises NotificationError, such as Forbidden, PayloadTooLarge or Unavailable.
         """
+        raw = payload_of(payload, self._wire)
         try:
-            # Checked here: a frame over the server's bound would cost the connection.
-            raw = msgspec.Raw(check_payload(msgspec.json.encode(payload)))
             known = msgspec.convert(metadata, Metadata) if metadata is not None else None
-        except (TypeError, ValueError, msgspec.ValidationError) as error:
-            raise BadFrame(f"The payload or the metadata is no JSON value: {error}") from error
+        except msgspec.ValidationError as error:
+            raise BadFrame(f"The metadata is not what `publish` takes: {error}") from error
         key = idempotency_key or uuid.uuid4().hex  # makes the retry after a lost answer safe
         reply = await self._requests.ask(
             lambda number: Publish(
@@ -218,6 +234,7 @@ class NotificationClient:
 
     def accepted(self, success: AuthSuccess) -> None:
         """Note that a connection is authenticated."""
+        self._accepted += 1
         resumed = success.resumed and self._session_id is not None
         self._inbox.resuming = resumed
         self._tell("connected", f"connected to {success.server_id}", resumed=resumed)
@@ -276,6 +293,7 @@ class NotificationClient:
             self._tell("recovered", f"{frame.count} messages were replayed", count=frame.count)
         else:
             self._gap(frame.reason or "UNKNOWN")
+        self._subscriptions.replayed(frame.id)
         self._requests.answer(frame)
 
     def _gap(self, reason: str) -> None:

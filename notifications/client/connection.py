@@ -9,8 +9,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from notifications.client.inbox import Message
-from notifications.protocol.codec import JsonCodec
+from notifications.client.wire import Received, Wire
 from notifications.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
 from notifications.protocol.frames import (
     Auth,
@@ -18,16 +17,8 @@ from notifications.protocol.frames import (
     ClientFrame,
     Disconnect,
     Error,
-    Gap,
     Heartbeat,
     Ping,
-    Pong,
-    Published,
-    Refreshed,
-    ReplayComplete,
-    Subscribed,
-    TokenExpiring,
-    Unsubscribed,
 )
 
 OPEN_TIMEOUT = 10.0
@@ -38,25 +29,6 @@ CLOSE_TIMEOUT = 2.0
 
 NO_STATUS = 1005
 """What a close frame without a code reads as: no reason to stay away."""
-
-Received = (
-    AuthSuccess
-    | Disconnect
-    | Error
-    | Gap
-    | Message
-    | Pong
-    | Published
-    | Refreshed
-    | ReplayComplete
-    | Subscribed
-    | TokenExpiring
-    | Unsubscribed
-)
-"""The frames that this client understands; others are counted and ignored."""
-
-_decode: Callable[[bytes], Received] = msgspec.json.Decoder(Received).decode
-_encode = msgspec.json.Encoder().encode
 
 _REASONS = {
     CloseCode.NORMAL: "client_initiated",
@@ -94,21 +66,22 @@ class ConnectionEnded(Exception):
 class Connection:
     """A socket whose `auth` was accepted; make it with `Connection.open`."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, wire: Wire) -> None:
         self.unknown_frames = 0
         self._socket = socket
+        self._wire = wire
         self._heard = asyncio.Event()  # any frame is a sign of life
         self._is_taking = False
         self._retry_after: int | None = None
         self._last_words = ""
 
     @classmethod
-    async def open(cls, url: str, auth: Auth) -> tuple["Connection", AuthSuccess]:
+    async def open(cls, url: str, auth: Auth, wire: Wire) -> tuple["Connection", AuthSuccess]:
         """Connect and authenticate; raises ConnectionEnded."""
         try:
             socket = await connect(
                 url,
-                subprotocols=[Subprotocol(JsonCodec.name)],
+                subprotocols=[Subprotocol(wire.subprotocol)],
                 compression=None,
                 open_timeout=OPEN_TIMEOUT,
                 close_timeout=CLOSE_TIMEOUT,
@@ -118,7 +91,7 @@ class Connection:
             _refused(error)
         except (OSError, InvalidHandshake) as error:  # TimeoutError is an OSError
             raise ConnectionEnded(f"{url} cannot be reached: {error}") from error
-        connection = cls(socket)
+        connection = cls(socket, wire)
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 await connection.send(auth)
@@ -150,7 +123,7 @@ class Connection:
     async def send(self, frame: ClientFrame) -> None:
         """Send a frame; raises ConnectionEnded."""
         try:
-            await self._socket.send(_encode(frame).decode())
+            await self._socket.send(self._wire.encode(frame))
         except ConnectionClosed:
             raise self._end() from None
 
@@ -179,7 +152,7 @@ class Connection:
                 raise self._end() from None
             self._heard.set()
             try:
-                frame = _decode(data)
+                frame = self._wire.decode(data)
             except msgspec.DecodeError:  # a type of a later version, or of a capability not ours
                 self.unknown_frames += 1
                 continue

@@ -4,7 +4,8 @@ import asyncio
 import random
 from typing import Protocol
 
-from notifications.client.connection import Connection, ConnectionEnded, Received
+from notifications.client.connection import Connection, ConnectionEnded
+from notifications.client.wire import Received, Wire
 from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Auth, AuthSuccess, Retry
 from notifications.resilience.backoff import RetryPolicy, backoff_delay
@@ -35,14 +36,21 @@ class Owner(Protocol):
 class Link:
     """Keeps a client connected.
 
-    policy: how retries are spaced; the server's advice replaces it when None.
+    wire: what it speaks. policy: how retries are spaced; the server's advice replaces it when None.
     has_fresh_tokens: whether a token that expired can be replaced.
     """
 
     def __init__(
-        self, url: str, owner: Owner, *, policy: RetryPolicy | None, has_fresh_tokens: bool
+        self,
+        url: str,
+        owner: Owner,
+        wire: Wire,
+        *,
+        policy: RetryPolicy | None,
+        has_fresh_tokens: bool,
     ) -> None:
         self._url = url
+        self._wire = wire
         self._owner = owner
         self._policy = policy or RetryPolicy()
         self._follows_advice = policy is None
@@ -99,7 +107,7 @@ class Link:
         while True:
             try:
                 hello = await self._owner.hello(failures, last_reason)
-                connection, success = await Connection.open(self._url, hello)
+                connection, success = await Connection.open(self._url, hello, self._wire)
             except ConnectionEnded as error:
                 ended = error
             else:

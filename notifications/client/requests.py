@@ -4,13 +4,23 @@ import asyncio
 import itertools
 from collections.abc import Callable
 
-from notifications.client.connection import Connection, ConnectionEnded, Received
-from notifications.client.link import Link
+from notifications.client.connection import Connection, ConnectionEnded
+from notifications.client.link import MAX_RETRY_AFTER, Link
+from notifications.client.wire import Received
 from notifications.errors import ERRORS, NotificationError
 from notifications.protocol.frames import ClientFrame, Error
 
 FrameOf = Callable[[int], ClientFrame]
 """Makes the frame of a request under a number; called again for each attempt."""
+
+
+ASK_AGAIN = 1_000
+"""Milliseconds until what was refused for now is asked again, when the server names no time."""
+
+
+def wait_before_asking_again(error: NotificationError) -> float:
+    """Return the seconds to wait after a refusal that is temporary."""
+    return min(error.retry_after or ASK_AGAIN, MAX_RETRY_AFTER) / 1_000
 
 
 class Requests:

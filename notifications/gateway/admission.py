@@ -9,6 +9,7 @@ import structlog
 
 from notifications.conf import conf
 from notifications.errors import BadFrame
+from notifications.process.gate import Gate, Refused
 from notifications.protocol.codec import (
     DEFAULT_SUBPROTOCOL,
     SUBPROTOCOLS,
@@ -23,23 +24,33 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The upgrade goes on. subprotocol: what is echoed, None when none was offered."""
+    """The upgrade goes on.
+
+    subprotocol: what is echoed, None when none was offered. address: what it counts for.
+    """
 
     codec: Codec
     subprotocol: str | None
+    address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The upgrade is answered with an HTTP status. retry_after: seconds."""
+def address_of(scope: dict[str, Any]) -> str:
+    """Return the address that a request counts for.
 
-    status: int
-    message: str
-    retry_after: int | None = None
+    It is the peer's or, where that is a trusted proxy, the right-most in X-Forwarded-For that is
+    none: what stands before it anybody may have written.
+    """
+    peer = (scope.get("client") or ("",))[0]
+    trusted = conf().trusted_proxies
+    if peer not in trusted:
+        return str(peer)
+    lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    told = [one.strip() for one in b",".join(lines).decode("latin-1").split(",")]
+    return next((one for one in reversed(told) if one and one not in trusted), str(peer))
 
 
-def admit(scope: dict[str, Any], *, connections: int, draining: bool) -> Admitted | Refused:
-    """Decide on an upgrade. connections: how many sockets this process serves already."""
+def admit(scope: dict[str, Any], gate: Gate, *, draining: bool, now: float) -> Admitted | Refused:
+    """Decide on an upgrade. now: seconds of the event loop's clock."""
     headers = dict(scope["headers"])
     origin = headers.get(b"origin", b"").decode("latin-1")
     host = headers.get(b"host", b"").decode("latin-1")
@@ -54,13 +65,15 @@ def admit(scope: dict[str, Any], *, connections: int, draining: bool) -> Admitte
         return Refused(403, "This origin may not connect. The server's ALLOWED_ORIGINS says which.")
     if draining:
         return Refused(503, "This server is stopping. Connect again.", retry_after=1)
-    if connections >= conf().max_connections > 0:
-        return Refused(503, "This server is full. Connect again later.", retry_after=5)
     try:
         subprotocol = choose_subprotocol(scope.get("subprotocols") or [])
     except BadFrame as error:
         return Refused(400, error.message)
-    return Admitted(SUBPROTOCOLS[subprotocol or DEFAULT_SUBPROTOCOL], subprotocol)
+    address = address_of(scope)
+    refusal = gate.refusal(address, now=now)
+    if refusal is not None:
+        return refusal
+    return Admitted(SUBPROTOCOLS[subprotocol or DEFAULT_SUBPROTOCOL], subprotocol, address)
 
 
 def origin_allowed(origin: str, *, host: str, secure: bool, allowed: Iterable[str]) -> bool:

@@ -1,19 +1,13 @@
 """Carry out `auth`: who this is, a session for the client, and what it holds in force."""
 
-from datetime import datetime
-
 import msgspec
-from django.utils import timezone
 
-from accounts.authentication import authenticate_credentials
-from accounts.errors import CredentialsError, TokenExpiredError
 from accounts.principal import Principal
 from notifications.conf import conf
-from notifications.database import in_database, in_database_apart
-from notifications.errors import NotificationError, TokenExpired, Unauthenticated
+from notifications.database import in_database
+from notifications.errors import NotificationError
 from notifications.gateway.connection import Connection
 from notifications.gateway.replays import read_client_cursor, wish_of
-from notifications.log.read import LogState, read_state
 from notifications.log.records import now_ms, to_ms
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
@@ -30,7 +24,7 @@ from notifications.protocol.frames import (
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import PAYLOAD_BYTES
 from notifications.recovery.cursor import Offsets, Unrecovered
-from notifications.services.sessions import ClientDescription, OpenedSession, open_session
+from notifications.services.opening import ClientDescription, Credentials, OpenedSession
 from notifications.services.subscriptions import (
     MAX_PATTERNS,
     MAX_SUBSCRIPTIONS,
@@ -52,18 +46,16 @@ RETRY = Retry(
 
 async def authenticate(connection: Connection, frame: Auth) -> None:
     """Answer an `auth` frame: auth_success, or an error and a close."""
-    now = timezone.now()
     process = connection.process
     try:
-        principal, opened, state = await in_database_apart(
-            _open, frame, server_id=process.server_id, now=now
-        )
+        principal, opened, state = await process.openings.ask(_credentials(frame))
     except NotificationError as error:
         connection.act(connection.conversation.refuse_authentication(error))
         return
     # The session is this connection's from here on: a newer one can take it over, and whatever
     # fails from now on is written into its row.
     older = process.by_handle.get(opened.handle)
+    replaces = older is not None or opened.replaced in process.by_handle
     connection.opened(principal, frame.client_id, opened.handle, opened.connects)
     if opened.replaced is not None or older is not None:
         # Also when the session's newest socket is gone: one before it may be open here still, if
@@ -71,6 +63,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         replaced = opened.replaced or opened.handle
         await process.take_over(replaced, connects=opened.connects, here=older)
     try:
+        connection.count_for_user(replaces=replaces)
         allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
         if withdrawn:
             await in_database(drop_subscriptions, withdrawn)
@@ -93,15 +86,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         )
 
 
-def _open(
-    frame: Auth, *, server_id: str, now: datetime
-) -> tuple[Principal, OpenedSession, LogState]:
-    try:
-        principal = authenticate_credentials(frame.token)
-    except TokenExpiredError as error:
-        raise TokenExpired(str(error)) from error
-    except CredentialsError as error:
-        raise Unauthenticated(str(error)) from error
+def _credentials(frame: Auth) -> Credentials:
     client = frame.client
     description = ClientDescription(
         client_id=frame.client_id,
@@ -112,14 +97,8 @@ def _open(
         attempt=min(frame.attempt or 0, 2**31 - 1),
         last_disconnect_reason=(frame.last_disconnect_reason or "")[:64],
     )
-    opened = open_session(
-        principal,
-        description,
-        server_id=server_id,
-        now=now,
-        resume=frame.resume.session_id if frame.resume is not None else None,
-    )
-    return principal, opened, read_state()
+    resume = frame.resume.session_id if frame.resume is not None else None
+    return Credentials(frame.token, description, resume)
 
 
 def _split_by_grant(

@@ -6,6 +6,7 @@ wait in one bounded buffer that gateway/outbound.py empties.
 """
 
 import asyncio
+import random
 import uuid
 from typing import Any
 
@@ -51,6 +52,7 @@ from notifications.protocol.frames import (
     Unsubscribed,
 )
 from notifications.protocol.limits import BATCH_FRAMES
+from notifications.protocol.states import State as ConversationState
 from notifications.services.sessions import SessionChange
 from notifications.topics.handling import window_of
 
@@ -68,6 +70,11 @@ DROPPED = "SLOW_CONSUMER"
 
 TOKEN_GRACE = 10_000
 """Milliseconds after its expiry at which a connection is closed: clocks differ."""
+
+_NOTHING = Buffer(
+    0, wake=lambda within: None, overflow=lambda: None, dropped=lambda *arguments: None
+)
+"""The buffer of connections that are gone."""
 
 logger = structlog.get_logger(__name__)
 
@@ -92,15 +99,24 @@ class Connection:
         self.client_id = ""
         self.handle: uuid.UUID | None = None
         self.connects = 0
+        self._address: str | None = admitted.address
         self.replays = Replays(self)
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
         self._last_received = self._loop.time()
+        # At a random phase, so that the pings of many who came at once spread out.
+        self._ping_at = self._last_received + random.uniform(0, conf().heartbeat_interval)  # noqa: S311
         self._outbound: Outbound = (
             DirectOutbound(self._transport, process.flusher)
             if self._transport is not None
-            else AsgiOutbound(send, process.flusher, self._loop)
+            # Daphne sends few close codes. It is known by what else it does not offer.
+            else AsgiOutbound(
+                send,
+                process.flusher,
+                self._loop,
+                any_code="websocket.http.response" in scope.get("extensions", {}),
+            )
         )
         self.buffer = Buffer(
             conf().buffer_bytes,
@@ -118,6 +134,7 @@ class Connection:
         self._close_timeout = CLOSE_TIMEOUT
         self._told_expiry = False
         self._ended = False
+        self._is_counted = False
         self._auth_deadline = self._loop.call_later(conf().auth_timeout, self._auth_too_late)
         self._state = State.CONNECTING
         self._reason = ""
@@ -255,7 +272,8 @@ class Connection:
         self.act(self.conversation.auth_deadline_passed())
 
     def check_deadlines(self, now: float) -> None:
-        """Close when the peer was silent for too long or its token has expired.
+        """Ping when it is time; close when the peer was silent for too long, does not read, or its
+        token has expired.
 
         now: the event loop's clock.
         """
@@ -264,6 +282,9 @@ class Connection:
         heard = self._last_received
         if self._transport is not None:
             heard = max(heard, self._transport.last_received)
+            if now >= self._ping_at:
+                self._ping_at = now + conf().heartbeat_interval
+                self._transport.ping()
         if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
             self.act(self.conversation.heartbeat_missed())
         elif self._outbound.is_stuck(now):
@@ -274,7 +295,7 @@ class Connection:
     def _check_token(self) -> None:
         if self.principal is None or self.principal.expires_at is None:
             return
-        if self._state is not State.CONNECTED:
+        if self.conversation.state is not ConversationState.OPEN:
             return
         left = int(self.principal.expires_at * 1000) - now_ms()
         if left <= TOKEN_WARNING and not self._told_expiry:
@@ -290,11 +311,30 @@ class Connection:
     def opened(
         self, principal: Principal, client_id: str, handle: uuid.UUID, connects: int
     ) -> None:
-        """Note who this is and that the session's row exists."""
+        """Note who this is and that the session's row says it is connected."""
         self._auth_deadline.cancel()
         self.principal, self.client_id = principal, client_id
         self.handle, self.connects = handle, connects
+        self._no_stranger()
         self.process.by_handle[handle] = self
+        if self._closing is None:
+            self._state, self._since = State.CONNECTED, timezone.now()
+        elif (change := self.describe()) is not None:
+            self.process.note(change)  # it was closed while its session was opened
+
+    def count_for_user(self, *, replaces: bool) -> None:
+        """Count this connection for its user; raises TooManyConnections.
+
+        replaces: whether it takes the place of another that is still counted.
+        """
+        assert self.principal is not None
+        self.process.gate.add_user(self.principal.id, replaces=replaces)
+        self._is_counted = True
+
+    def _no_stranger(self) -> None:
+        if self._address is not None:
+            self.process.gate.known(self._address)
+            self._address = None
 
     def gather(self, auth: Auth) -> None:
         """Gather messages as the client asks, in arrays if it takes them."""
@@ -308,7 +348,6 @@ class Connection:
 
     def connected(self) -> None:
         """Note that auth_success is on its way."""
-        self._now_in(State.CONNECTED, "")
         self._check_token()
 
     def describe(self) -> SessionChange | None:
@@ -340,6 +379,9 @@ class Connection:
         """The peer's side is closed: end everything that belongs to this connection."""
         self.conversation.peer_closed()
         self._auth_deadline.cancel()
+        self._no_stranger()
+        if self._is_counted and self.principal is not None:
+            self.process.gate.remove_user(self.principal.id)
         if self._closing is None:
             metrics.connections_closed.labels(str(code)).inc()
             self._left(code)
@@ -352,6 +394,11 @@ class Connection:
             await asyncio.wait([self._finishing])
         if self.handle is not None and self.process.by_handle.get(self.handle) is self:
             del self.process.by_handle[self.handle]
+        # What refers to this connection in turn. So no garbage collector has to look for it, and
+        # its memory is free at once.
+        self._closing = self._closing or Close(CloseCode.ABNORMAL, "")
+        self._outbound.buffer = _NOTHING
+        del self.replays, self.subscriber, self.buffer, self._outbound
 
     def failed(self, request_id: RequestId | None) -> None:
         """Answer a request on which the server itself failed."""

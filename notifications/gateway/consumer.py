@@ -1,5 +1,6 @@
 """The Channels consumer: translates between ASGI events and a connection, and decides nothing."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,10 +10,11 @@ from channels.exceptions import StopConsumer
 
 from notifications import metrics
 from notifications.errors import Unavailable
-from notifications.gateway.admission import Refused, admit
+from notifications.gateway.admission import admit
 from notifications.gateway.connection import Connection
 from notifications.gateway.requests import Requests
 from notifications.process import Process, this_process
+from notifications.process.gate import Refused
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -61,13 +63,18 @@ class NotificationConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has
                 logger.exception("the server process could not be started")
             await self._refuse(Refused(503, "The server is not ready. Try again.", retry_after=2))
             return
-        decision = admit(
-            self.scope, connections=len(process.connections), draining=process.draining
-        )
+        now = asyncio.get_running_loop().time()
+        decision = admit(self.scope, process.gate, draining=process.draining, now=now)
         if isinstance(decision, Refused):
             await self._refuse(decision)
             return
-        await self.send({"type": "websocket.accept", "subprotocol": decision.subprotocol})
+        process.gate.enter(decision.address)
+        try:
+            await self.send({"type": "websocket.accept", "subprotocol": decision.subprotocol})
+        except BaseException:
+            process.gate.known(decision.address)
+            process.gate.leave()
+            raise
         self._accepted(process, Connection(process, self.scope, self.send, decision))
 
     async def websocket_receive(self, event: dict[str, Any]) -> None:
@@ -82,16 +89,16 @@ class NotificationConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has
         if not hasattr(self, "connection"):
             return
         process = self.connection.process
-        process.connections.discard(self.connection)
-        metrics.connections.set(len(process.connections))
+        process.dismiss(self.connection)
+        process.gate.leave()
         await self.connection.gone(code)
+        del self.connection, self.requests
 
     def _accepted(self, process: Process, connection: Connection) -> None:
         self.connection = connection
         self.requests = Requests(connection)
-        process.connections.add(connection)
-        metrics.connections.set(len(process.connections))
-        metrics.connections_accepted.inc()
+        self.scope.clear()  # this consumer's own; what the upgrade said is of no more use
+        process.admit(connection)
 
     async def _refuse(self, refused: Refused) -> None:
         metrics.connections_refused.labels(str(refused.status)).inc()

@@ -34,6 +34,9 @@ class Transport(Protocol):
     def write(self, data: bytes) -> None:
         """Write finished WebSocket messages."""
 
+    def ping(self) -> None:
+        """Ask the peer's library for a sign of life."""
+
     def unsent(self) -> int:
         """Return the bytes that were written and that the kernel has not taken yet."""
 
@@ -122,11 +125,22 @@ class DirectOutbound:
 
 
 class AsgiOutbound:
-    """Sends frames through ASGI, whatever the server."""
+    """Sends frames through ASGI, whatever the server.
+
+    any_code: whether the server can close with any code.
+    """
 
     buffer: Buffer
 
-    def __init__(self, send: SendToPeer, flusher: Flusher, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        send: SendToPeer,
+        flusher: Flusher,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        any_code: bool = True,
+    ) -> None:
+        self._any_code = any_code
         self._send = send
         self._flusher = flusher
         self._loop = loop
@@ -163,13 +177,12 @@ class AsgiOutbound:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    @staticmethod
-    def close_code(code: int) -> int:
-        """Return a code that every server can send, with the same duty for the client.
+    def close_code(self, code: int) -> int:
+        """Return a code that the server can send, with the same duty for the client.
 
         Daphne's WebSocket library sends 1000 and 3000 to 4999 only, and hangs on others.
         """
-        if code == CloseCode.NORMAL or code >= 3000:
+        if self._any_code or code == CloseCode.NORMAL or code >= 3000:
             return code
         return CloseCode.LOST_PLACE if reconnects(code) else CloseCode.PROTOCOL_ERROR
 

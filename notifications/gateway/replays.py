@@ -36,6 +36,8 @@ logger = structlog.get_logger(__name__)
 class Replays:
     """The replay of a connection that is under way, if there is one."""
 
+    __slots__ = ("_connection", "_is_complete", "_missed", "_task")
+
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task: asyncio.Task[None] | None = None

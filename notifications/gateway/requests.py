@@ -43,7 +43,7 @@ from notifications.protocol.instants import format_instant
 from notifications.recovery.cursor import Unrecovered, later
 from notifications.services.publishing import appended, prepare
 from notifications.services.subscriptions import (
-    remove_subscription,
+    Removal,
     verify_subscriptions,
 )
 from notifications.services.writer import writer
@@ -57,9 +57,12 @@ logger = structlog.get_logger(__name__)
 class Requests:
     """The requests of one connection, in order."""
 
+    __slots__ = ("_connection", "_publishing")
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._publishing: deque[asyncio.Task[None]] = deque()
+        # Most connections never publish, so most never pay for the deque.
+        self._publishing: deque[asyncio.Task[None]] | None = None
 
     async def carry_out(self, actions: list[Action]) -> None:
         """Carry out what one inbound message asked for."""
@@ -131,6 +134,8 @@ class Requests:
             await self.settle()
             self._connection.send_error(error, frame.id)
             return
+        if self._publishing is None:
+            self._publishing = deque()
         while self._publishing and self._publishing[0].done():
             self._publishing.popleft()
         while len(self._publishing) >= IN_FLIGHT:
@@ -164,17 +169,14 @@ class Requests:
         connection = self._connection
         assert connection.principal is not None
         try:
-            pattern = await in_database(
-                remove_subscription,
-                connection.principal,
-                client_id=connection.client_id,
-                subscription_id=frame.subscription_id,
+            row = await connection.process.subscriptions.ask(
+                Removal(connection.principal, connection.client_id, frame.subscription_id)
             )
         except UnknownSubscription:
             # Perhaps it was removed by a request that was given up, or from elsewhere.
             self._stop_delivering(frame.subscription_id)
             raise
-        connection.process.hub.remove(connection.subscriber, pattern)
+        connection.process.hub.remove(connection.subscriber, row.pattern)
         connection.send(Unsubscribed(id=frame.id, subscription_id=frame.subscription_id))
 
     def _stop_delivering(self, subscription_id: str) -> None:

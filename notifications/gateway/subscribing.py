@@ -5,7 +5,6 @@ from dataclasses import replace
 import msgspec
 from django.utils import timezone
 
-from notifications.database import in_database
 from notifications.errors import AlreadySubscribed, BadFrame, NotificationError
 from notifications.gateway.connection import Connection
 from notifications.gateway.replays import (
@@ -19,7 +18,7 @@ from notifications.log.records import to_ms
 from notifications.protocol.frames import RequestId, Subscribe, Subscribed, SubscriptionOptions
 from notifications.protocol.instants import format_instant
 from notifications.recovery.cursor import Offsets, Unrecovered, named
-from notifications.services.subscriptions import add_subscription, check_subscription
+from notifications.services.subscriptions import Addition, check_subscription
 
 
 async def subscribe(connection: Connection, frame: Subscribe) -> None:
@@ -42,15 +41,16 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
         after = await _place_asked_for(connection, pattern, options, place) if replays else place
         begin = place if isinstance(after, Unrecovered) else after
         try:
-            row = await in_database(
-                add_subscription,
-                connection.principal,
-                client_id=connection.client_id,
-                pattern=pattern,
-                options=msgspec.to_builtins(options),
-                begin=named(begin),
-                epoch=cursor.epoch,
-                now=timezone.now(),
+            row = await connection.process.subscriptions.ask(
+                Addition(
+                    connection.principal,
+                    connection.client_id,
+                    pattern,
+                    options=msgspec.to_builtins(options),
+                    begin=named(begin),
+                    epoch=cursor.epoch,
+                    at=timezone.now(),
+                )
             )
         except NotificationError as error:
             require_epoch(connection, cursor.epoch)

@@ -9,6 +9,7 @@ Metrics: bellwether_buffers_overflowed, bellwether_messages_dropped.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from notifications import metrics
 from notifications.hub.encoded import ARRAY_BYTES, Encoded, framed_array
@@ -218,9 +219,13 @@ class Buffer:
     # --- Taking ---------------------------------------------------------------------------------
 
     def peek(self) -> list[Encoded]:
-        """Return the frames of the next WebSocket message; they stay."""
+        """Return the frames of the next WebSocket message, which is about to be sent; they stay."""
         self._expire()
-        return self._first(ARRAY_BYTES)
+        frames = self._first(ARRAY_BYTES)
+        if self._droppable is not None and self._frames is not None:
+            for key in islice(self._frames, len(frames)):
+                self._droppable.pop(key, None)  # what is on its way does not give way
+        return frames
 
     def sent(self, frames: list[Encoded]) -> None:
         """Take away what was peeked at, as far as it is still there."""

@@ -112,17 +112,23 @@ def _give(subscribers: Collection[Subscriber], records: Sequence[Record], rules:
         window = rules.window if subscriber.windows is None else subscriber.window(topic, rules)
         buffer = subscriber.buffer
         direct = buffer.direct
-        if direct is not None and window is None:
-            if count > 1:
-                direct(run.on_the_wire(buffer.arrays))
+        try:
+            if direct is not None and window is None:
+                if count > 1:
+                    direct(run.on_the_wire(buffer.arrays))
+                else:
+                    if lone is None:
+                        lone = run.on_the_wire(1)
+                    direct(lone)
+                subscriber.delivered += count
             else:
-                if lone is None:
-                    lone = run.on_the_wire(1)
-                direct(lone)
-            subscriber.delivered += count
-        else:
-            for frame, urgent in zip(run.frames, run.urgent, strict=True):
-                subscriber.give(frame, None if urgent else window)
+                for frame, urgent in zip(run.frames, run.urgent, strict=True):
+                    subscriber.give(frame, None if urgent else window)
+        except Exception:
+            # Whatever is wrong with its socket, the others must not miss their message for it.
+            logger.exception("a connection cannot be written to; it has to resume")
+            buffer.direct = None
+            subscriber.lost()
         delivered += count
     return delivered
 

@@ -84,6 +84,7 @@ class Follower(ABC):
 
         Raises Unavailable when the log cannot be read.
         """
+        openings: set[asyncio.Task[None]] = set()
         for pattern in patterns:
             for partition in partitions_of(pattern, self.identity.partition_count):
                 place = self._places.get(partition)
@@ -96,7 +97,14 @@ class Follower(ABC):
                     opening = asyncio.create_task(self._open(partition))
                     self._opening[partition] = opening
                     opening.add_done_callback(partial(self._opened, partition))
-                await asyncio.shield(opening)
+                openings.add(opening)
+        if not openings:
+            return
+        # All at once: a layer that hangs is waited for once. Whoever gives up stops none of them.
+        await asyncio.wait(openings)
+        for error in [opening.exception() for opening in openings]:
+            if error is not None:
+                raise error
 
     async def reach(self, state: LogState) -> None:
         """Come at least as far as the log was at some moment; raises Unavailable.
@@ -261,12 +269,16 @@ class Follower(ABC):
 
     async def _unfollow_idle(self) -> None:
         long_ago = asyncio.get_running_loop().time() - LINGER
-        for partition, since in list(self._idle_since.items()):
-            if since < long_ago and not self._needed[partition]:
-                self._idle_since.pop(partition, None)
-                self._places.pop(partition, None)
-                self._snapshot = None
-                await self.bus.unfollow(partition)
+        idle = [
+            partition
+            for partition, since in self._idle_since.items()
+            if since < long_ago and not self._needed[partition]
+        ]
+        for partition in idle:
+            self._idle_since.pop(partition, None)
+            self._places.pop(partition, None)
+            self._snapshot = None
+        await asyncio.gather(*(self.bus.unfollow(partition) for partition in idle))
 
     def learn(self, state: LogState) -> None:
         """Take in how far the log is; begin anew when it has begun a new life."""

@@ -236,6 +236,8 @@ class Feeder:
             if not subscriber.buffer.has_room:
                 end = after
                 break
+            # They wait for each other, and are written in one go.
+            subscriber.buffer.direct = None
             # Asked at the last moment: what was unsubscribed meanwhile is not sent any more.
             if feed.wanted(one.record, partition, now):
                 subscriber.give(one.frame(subscriber.codec, replayed=feed.replayed))
@@ -254,6 +256,7 @@ class Feeder:
                 await asyncio.sleep(0)
                 await self._room(subscriber)
                 now = now_ms()
+            subscriber.buffer.direct = None
             if feed.wanted(record, partition, now):
                 frame = encode_record(record, subscriber.codec, replayed=feed.replayed)
                 subscriber.give(frame)

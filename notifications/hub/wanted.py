@@ -70,7 +70,7 @@ class Wanted:
         for wish in self._wishes(message.topic):
             if not self._begins_before(wish, partition, message.offset):
                 continue
-            if replay is None:
+            if replay is None or (wish.max_age is None and replay.max_age is None):
                 return True
             ages = [age for age in (wish.max_age, replay.max_age) if age is not None]
             if not ages or now - message.published_at <= min(ages):

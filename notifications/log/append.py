@@ -7,9 +7,8 @@ to the commit: its offsets are gapless and in commit order.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from notifications.log.records import (
     Appended,
@@ -18,21 +17,10 @@ from notifications.log.records import (
     Outcome,
     Publication,
     Record,
-    new_message_id,
+    new_message_ids,
     now_ms,
-    to_datetime,
-    to_ms,
 )
-from notifications.models import IdempotencyKey, Message, Partition, PendingPublication
-
-_ADVANCE_TOPICS = """
-INSERT INTO notifications_topic (name, partition_id, seq, created_at, last_published_at)
-VALUES {rows}
-ON CONFLICT (name) DO UPDATE SET
-    seq = notifications_topic.seq + excluded.seq,
-    last_published_at = excluded.last_published_at
-RETURNING name, id, seq
-"""
+from notifications.log.statements import KeyRow, MessageRow, Statements, TopicRow, statements
 
 
 def append(
@@ -46,17 +34,12 @@ def append(
     Raises django.db.Error subclasses when the database refuses or is away.
     """
     outcomes: list[Outcome | None] = [None] * len(publications)
-    with transaction.atomic(durable=True):
-        partitions = sorted({publication.partition for publication in publications})
-        heads = dict(
-            Partition.objects.select_for_update()
-            .filter(pk__in=partitions)
-            .order_by("pk")
-            .values_list("pk", "head")
-        )
-        fresh = _settle_outbox(publications, outcomes)
-        fresh, repeats = _settle_keys(publications, fresh, outcomes)
-        records = _insert(publications, fresh, heads, outcomes) if fresh else []
+    sent = statements()
+    with sent.together(), transaction.atomic(durable=True):
+        heads = sent.lock_heads(sorted({publication.partition for publication in publications}))
+        fresh = _settle_outbox(sent, publications, outcomes)
+        fresh, repeats = _settle_keys(sent, publications, fresh, outcomes)
+        records = _insert(sent, publications, fresh, heads, outcomes) if fresh else []
         for index, first in repeats:
             outcomes[index] = _same_key(publications[index], publications[first], outcomes[first])
         before_commit()
@@ -66,15 +49,13 @@ def append(
 
 
 def _settle_outbox(
-    publications: Sequence[Publication], outcomes: list[Outcome | None]
+    sent: Statements, publications: Sequence[Publication], outcomes: list[Outcome | None]
 ) -> list[int]:
     """Delete the outbox rows that are carried on; return the indexes still to append."""
-    carried = [p.outbox_id for p in publications if p.outbox_id is not None]
+    carried = {p.outbox_id for p in publications if p.outbox_id is not None}
     if not carried:
         return list(range(len(publications)))
-    rows = PendingPublication.objects.select_for_update().filter(pk__in=carried).order_by("pk")
-    ours = set(rows.values_list("pk", flat=True))
-    PendingPublication.objects.filter(pk__in=ours).delete()
+    ours = sent.take_pending(carried)
     fresh = []
     for index, publication in enumerate(publications):
         if publication.outbox_id is None or publication.outbox_id in ours:
@@ -86,21 +67,24 @@ def _settle_outbox(
 
 
 def _settle_keys(
-    publications: Sequence[Publication], fresh: list[int], outcomes: list[Outcome | None]
+    sent: Statements,
+    publications: Sequence[Publication],
+    fresh: list[int],
+    outcomes: list[Outcome | None],
 ) -> tuple[list[int], list[tuple[int, int]]]:
     """Answer retries from their first answer.
 
     Returns the indexes still to append, and (index, index of the first) for a key that stands
     twice in this batch.
     """
-    keys = {publications[i].idempotency_key for i in fresh} - {None}
-    if not keys:
-        return fresh, []
-    publishers = {publications[i].publisher for i in fresh}
-    known = {
-        (row.publisher, row.key): row
-        for row in IdempotencyKey.objects.filter(key__in=keys, publisher__in=publishers)
+    identities = {
+        (publications[index].publisher, key)
+        for index in fresh
+        if (key := publications[index].idempotency_key) is not None
     }
+    if not identities:
+        return fresh, []
+    known = sent.known_keys(sorted(identities))
     first_in_batch: dict[tuple[str, str], int] = {}
     remaining, repeats = [], []
     for index in fresh:
@@ -112,15 +96,15 @@ def _settle_keys(
         if (row := known.get(identity)) is not None:
             outcomes[index] = (
                 Appended(
-                    id=str(row.message_id),
+                    id=row.message_id,
                     topic=row.topic,
                     seq=row.seq,
                     partition=row.partition,
                     offset=row.offset,
-                    published_at=to_ms(row.published_at),
+                    published_at=row.published_at,
                     duplicate=True,
                 )
-                if bytes(row.digest) == publication.digest
+                if row.digest == publication.digest
                 else Conflicting(publication.idempotency_key)
             )
         elif identity in first_in_batch:
@@ -147,93 +131,75 @@ def _same_key(second: Publication, first: Publication, outcome: Outcome | None) 
 
 
 def _insert(
+    sent: Statements,
     publications: Sequence[Publication],
     fresh: list[int],
-    heads: dict[int, int],
+    locked: Callable[[], dict[int, int]],
     outcomes: list[Outcome | None],
 ) -> list[Record]:
     published_at = now_ms()
-    topics = _advance_topics(
-        Counter(publications[i].topic for i in fresh),
-        {publications[i].topic: publications[i].partition for i in fresh},
-        published_at,
+    counts = Counter(publications[index].topic for index in fresh)
+    partitions = {publications[index].topic: publications[index].partition for index in fresh}
+    # In name order, so that transactions that advance the same topics wait in turn.
+    advanced = sent.advance_topics(
+        [TopicRow(name, partitions[name], counts[name]) for name in sorted(counts)],
+        now=published_at,
     )
+    heads = locked()
+    topics = {name: (pk, seq - counts[name]) for name, (pk, seq) in advanced().items()}
     records, messages, keys = [], [], []
-    for index in fresh:
+    for index, message_id in zip(fresh, new_message_ids(published_at, len(fresh)), strict=True):
         publication = publications[index]
-        topic_id, seq = topics[publication.topic]
-        topics[publication.topic] = (topic_id, seq + 1)
-        offset = heads[publication.partition] = heads[publication.partition] + 1
-        message_id = new_message_id(published_at)
-        record = Record(
-            publication.partition,
-            offset,
-            str(message_id),
-            publication.topic,
-            seq,
-            published_at,
-            publication.payload,
-            publication.metadata,
-            publication.expires_at,
-            publication.urgent,
-        )
-        records.append(record)
-        messages.append(
-            Message(
-                id=message_id,
-                partition_id=publication.partition,
-                offset=offset,
-                topic_id=topic_id,
-                seq=seq,
-                payload=publication.payload.decode(),
-                metadata=publication.metadata.decode(),
-                publisher=publication.publisher,
-                published_at=to_datetime(published_at),
-                expires_at=to_datetime(publication.expires_at) if publication.expires_at else None,
+        partition, topic = publication.partition, publication.topic
+        topic_id, seq = topics[topic]
+        seq += 1
+        topics[topic] = (topic_id, seq)
+        offset = heads[partition] = heads[partition] + 1
+        records.append(
+            Record(
+                partition,
+                offset,
+                message_id,
+                topic,
+                seq,
+                published_at,
+                publication.payload,
+                publication.metadata,
+                publication.expires_at,
+                publication.urgent,
             )
         )
-        outcomes[index] = Appended(
-            record.id, record.topic, seq, record.partition, offset, published_at
+        messages.append(
+            MessageRow(
+                message_id,
+                partition,
+                offset,
+                topic_id,
+                seq,
+                publication.payload.decode(),
+                publication.metadata.decode(),
+                publication.publisher,
+                publication.expires_at,
+            )
         )
+        outcomes[index] = Appended(message_id, topic, seq, partition, offset, published_at)
         if publication.idempotency_key is not None:
             keys.append(
-                IdempotencyKey(
-                    publisher=publication.publisher,
-                    key=publication.idempotency_key,
-                    digest=publication.digest,
-                    message_id=message_id,
-                    topic=record.topic,
-                    seq=seq,
-                    partition=record.partition,
-                    offset=offset,
-                    published_at=to_datetime(published_at),
-                    expires_at=to_datetime(published_at + publication.key_window * 1000),
+                KeyRow(
+                    publication.publisher,
+                    publication.idempotency_key,
+                    publication.digest,
+                    message_id,
+                    topic,
+                    seq,
+                    partition,
+                    offset,
+                    published_at + publication.key_window * 1000,
                 )
             )
-    Message.objects.bulk_create(messages)
+    sent.insert_messages(messages, published_at=published_at)
     if keys:
         # In key order: transactions that insert the same keys then wait in turn, not in a circle.
-        IdempotencyKey.objects.bulk_create(sorted(keys, key=lambda row: (row.publisher, row.key)))
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "UPDATE notifications_partition SET head = %s WHERE id = %s",
-            [(head, partition) for partition, head in heads.items()],
-        )
+        sent.insert_keys(sorted(keys), published_at=published_at)
+    sent.move_heads(heads)
     return records
-
-
-def _advance_topics(
-    counts: Counter[str], partitions: dict[str, int], published_at: int
-) -> dict[str, tuple[int, int]]:
-    """Advance each topic's seq by its count; return its row's id and the first new seq.
-
-    One statement for all, in name order; it makes the topics that did not exist.
-    """
-    moment = connection.ops.adapt_datetimefield_value(to_datetime(published_at))
-    values: list[Any] = []
-    for name in sorted(counts):
-        values += [name, partitions[name], counts[name], moment, moment]
-    rows = ", ".join(["(%s, %s, %s, %s, %s)"] * len(counts))
-    with connection.cursor() as cursor:
-        cursor.execute(_ADVANCE_TOPICS.format(rows=rows), values)
-        return {name: (pk, seq - counts[name] + 1) for name, pk, seq in cursor.fetchall()}

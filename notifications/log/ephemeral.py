@@ -10,7 +10,7 @@ from notifications.log.records import (
     Appended,
     Publication,
     Record,
-    new_message_id,
+    new_message_ids,
     now_ms,
 )
 
@@ -22,7 +22,7 @@ def make_ephemeral(publications: Sequence[Publication]) -> tuple[list[Appended],
         Record(
             publication.partition,
             0,
-            str(new_message_id(instant)),
+            message_id,
             publication.topic,
             0,
             instant,
@@ -31,7 +31,9 @@ def make_ephemeral(publications: Sequence[Publication]) -> tuple[list[Appended],
             publication.expires_at,
             publication.urgent,
         )
-        for publication in publications
+        for publication, message_id in zip(
+            publications, new_message_ids(instant, len(publications)), strict=True
+        )
     ]
     metrics.messages_ephemeral.inc(len(records))
     return [

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from notifications.errors import NotificationError
+
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
     """A validated message on its way into the log.
@@ -80,7 +82,16 @@ class CarriedBefore(msgspec.Struct, frozen=True):
     outbox_id: int
 
 
-Outcome = Appended | Conflicting | CarriedBefore
+class Unwritten(msgspec.Struct, frozen=True):
+    """The outcome of a publication of a batch that was not appended, though others of it were.
+
+    error: what its publisher is told.
+    """
+
+    error: NotificationError
+
+
+Outcome = Appended | Conflicting | CarriedBefore | Unwritten
 
 
 def is_urgent(metadata: bytes) -> bool:
@@ -91,6 +102,9 @@ def is_urgent(metadata: bytes) -> bool:
     """
     return b'"priority":"high"' in metadata or b'"priority":"urgent"' in metadata
 
+
+_VARIANT = {f"{digit:x}": "89ab"[digit % 4] for digit in range(16)}
+"""The first digit of a UUID's fourth group: two bits say which kind it is, two are random."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
@@ -113,14 +127,19 @@ def now_ms() -> int:
 
 def new_message_id(milliseconds: int) -> uuid.UUID:
     """Make a UUIDv7 (RFC 9562): 48 bits of time, then 74 random bits."""
-    random = int.from_bytes(os.urandom(10), "big")
-    return uuid.UUID(
-        int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80
-        | 0x7 << 76
-        | (random >> 68) << 64
-        | 0b10 << 62
-        | random & 0x3FFF_FFFF_FFFF_FFFF
-    )
+    return uuid.UUID(new_message_ids(milliseconds, 1)[0])
+
+
+def new_message_ids(milliseconds: int, count: int) -> list[str]:
+    """Make so many UUIDv7 of one instant, as text."""
+    time_digits = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}"
+    head = f"{time_digits[:8]}-{time_digits[8:]}-7"
+    random = os.urandom(10 * count).hex()  # one call for all; 19 of 20 digits each are used
+    ids = []
+    for place in range(0, 20 * count, 20):
+        digits = random[place : place + 20]
+        ids.append(f"{head}{digits[:3]}-{_VARIANT[digits[3]]}{digits[4:7]}-{digits[7:19]}")
+    return ids
 
 
 def to_datetime(milliseconds: int) -> datetime:

@@ -20,8 +20,9 @@ ENDED_INTERVAL = 1.5
 """Seconds between two looks for sessions that were ended, and credentials that were revoked,
 elsewhere, whatever the bus said."""
 
-REVOCATION_WINDOW = timedelta(minutes=1)
-"""How far back revocations are looked for; older ones keep a client from authenticating at all."""
+OVERLAP = timedelta(minutes=1)
+"""How far a look reaches back beyond the last one that succeeded: clocks of hosts differ, and what
+happened while a client authenticated is not seen before it has."""
 
 TAKEN_OVER = "The client connected anew."
 """What the older socket of a client is told."""
@@ -45,6 +46,8 @@ class Endings:
         self._server_id = server_id
         self._connections = connections
         self._by_handle = by_handle
+        # From the last success, not from now: what happened while the database was away counts.
+        self._ended_seen_at = self._revoked_seen_at = timezone.now()
 
     def take_over(self, older: LiveConnection | None, connects: int) -> bool:
         """Close a socket that a newer one replaced; False when it is not that socket."""
@@ -55,44 +58,60 @@ class Endings:
 
     def hear(self, message: dict[str, Any]) -> None:
         """Do what a control message says."""
-        for subscription_id in message.get("dropped", ()):
-            for connection in list(self._connections):
-                connection.end_subscription(
-                    subscription_id, code=None, reason="The subscription was ended by an operator."
-                )
+        if dropped := frozenset(message.get("dropped", ())):
+            self._drop(dropped)
         if "close" not in message:
             return
         older = self._by_handle.get(uuid.UUID(message["close"]))
         if older is not None and older.connects < message.get("before", older.connects + 1):
             older.disconnect(int(message["code"]), str(message["reason"]))
 
+    def _drop(self, subscription_ids: frozenset[str]) -> None:
+        # Nothing says whose they are: all connections are looked through, once for all the ids.
+        for connection in list(self._connections):
+            held = [wish.id for wish in connection.subscriber.wishes.values()]
+            for subscription_id in subscription_ids.intersection(held):
+                connection.end_subscription(
+                    subscription_id, code=None, reason="The subscription was ended by an operator."
+                )
+
     async def close_ended(self) -> None:
-        """Close the sockets of sessions that were ended or resumed elsewhere."""
-        if not self._by_handle:
+        """Close the sockets of sessions that were ended or resumed elsewhere; raises Unavailable.
+
+        What happened since the last call that succeeded is found, however long ago that was.
+        """
+        now = timezone.now()
+        if self._by_handle:
+            since = self._ended_seen_at - OVERLAP
+            ended = await in_database(ended_lately, self._server_id, since=since)
+            taken = await in_database(taken_lately, self._server_id, since=since)
+            for handle, reason in ended.items():
+                self._close(handle, reason)
+            for handle, connects in taken.items():
+                self.take_over(self._by_handle.get(handle), connects)
+        self._ended_seen_at = now
+
+    def _close(self, handle: uuid.UUID, reason: str) -> None:
+        connection = self._by_handle.get(handle)
+        if connection is None:
             return
-        ended = await in_database(ended_lately, self._server_id, now=timezone.now())
-        for handle, reason in ended.items():
-            connection = self._by_handle.get(handle)
-            if connection is None:
-                continue
-            if reason == "taken_over":
-                connection.disconnect(CloseCode.TAKEN_OVER, TAKEN_OVER)
-            else:
-                connection.disconnect(CloseCode.DISCONNECTED, "An operator ended the session.")
-        taken = await in_database(taken_lately, self._server_id, now=timezone.now())
-        for handle, connects in taken.items():
-            self.take_over(self._by_handle.get(handle), connects)
+        if reason == "taken_over":
+            connection.disconnect(CloseCode.TAKEN_OVER, TAKEN_OVER)
+        else:
+            connection.disconnect(CloseCode.DISCONNECTED, "An operator ended the session.")
 
     async def close_revoked(self) -> None:
-        """Close the sockets whose credentials were revoked."""
-        if not self._by_handle:
-            return
-        # The window overlaps the last look many times over: clocks of hosts differ.
+        """Close the sockets whose credentials were revoked; raises Unavailable.
+
+        What happened since the last call that succeeded is found, however long ago that was.
+        """
         now = timezone.now()
-        revoked = await in_database(revoked_between, now - REVOCATION_WINDOW, now)
-        for connection in list(self._by_handle.values()):
-            principal = connection.principal
-            if principal is not None and (
-                principal.family in revoked.families or principal.id in revoked.principals
-            ):
-                connection.revoke()
+        if self._by_handle:
+            revoked = await in_database(revoked_between, self._revoked_seen_at - OVERLAP, now)
+            for connection in list(self._by_handle.values()):
+                principal = connection.principal
+                if principal is not None and (
+                    principal.family in revoked.families or principal.id in revoked.principals
+                ):
+                    connection.revoke()
+        self._revoked_seen_at = now

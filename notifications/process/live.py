@@ -17,7 +17,7 @@ class LiveConnection(Protocol):
     subscriber: Subscriber
 
     def check_deadlines(self, now: float) -> None:
-        """Close when the peer has been silent for too long or its token has expired."""
+        """Ping when it is time; close when the peer is silent or the token has expired."""
 
     def disconnect(self, code: int, reason: str) -> None:
         """Close from the server's side."""

@@ -23,9 +23,12 @@ from notifications.log.creation import read_identity
 from notifications.log.identity import log_identity
 from notifications.log.records import Record
 from notifications.process.endings import ENDED_INTERVAL, Endings, take_over_message
+from notifications.process.gate import Gate
 from notifications.process.live import LiveConnection
 from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
+from notifications.process.rounds import Rounds
 from notifications.services.acknowledgements import Acknowledgements
+from notifications.services.opening import Openings
 from notifications.services.policies import KEPT_SECONDS, policies
 from notifications.services.servers import (
     BEAT_INTERVAL,
@@ -37,6 +40,7 @@ from notifications.services.servers import (
 )
 from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
+from notifications.services.subscriptions import SubscriptionChanges
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.writer import relay_by_own_loop, relay_through
 
@@ -45,9 +49,6 @@ STOP_TIMEOUT = 5.0
 
 DELIVERIES_PAUSE = 5.0
 """Seconds between two rounds of acknowledged delivery, unless the sweeps are more often."""
-
-SCAN_INTERVAL = 5.0
-"""Seconds between two looks for silent connections."""
 
 logger = structlog.get_logger(__name__)
 
@@ -63,13 +64,20 @@ class Process:
         self.hub: Hub
         self._loop = asyncio.get_running_loop()
         self.flusher = Flusher(self._loop)
+        self.gate = Gate(now=self._loop.time())
         self._changes = SessionChanges()
+        self.openings = Openings(self.server_id, note=self.note)
+        self.subscriptions = SubscriptionChanges()
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
+        self._rounds = Rounds(self._loop, heartbeat=conf().heartbeat_interval)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start the hub and the timers; raises when the database is away or not migrated."""
+        """Start the hub and the timers; raises when the database is away or not migrated.
+
+        A start that fails leaves nothing behind.
+        """
         await in_database(log_identity)  # publishing asks for it in the event loop
         identity = await in_database(read_identity)  # its epoch may be newer than what is kept
         layer = get_channel_layer()
@@ -85,17 +93,22 @@ class Process:
             handling_of=policies.handling_of,
         )
         await in_database(policies.refresh)
-        await in_database(register_server, self.server_id, now=timezone.now())
-        await self.hub.start()
-        relay_through(self._relay)
-        self._changes.start()
-        self.acknowledgements.start()
         redeliveries = Redeliveries(self.hub, self.by_handle)
         await redeliveries.start()
+        try:
+            await self.hub.start()
+            await in_database(register_server, self.server_id, now=timezone.now())
+        except BaseException:
+            await self.hub.stop()  # the next attempt has a hub of its own
+            raise
+        # From here on nothing fails.
+        relay_through(self._relay, is_behind=lambda: self.hub.bus.is_behind)
+        self._rounds.start()
+        self._changes.start()
+        self.acknowledgements.start()
         self._tasks = [
             self._every(BEAT_INTERVAL, self._beat, name="beat"),
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
-            self._every(SCAN_INTERVAL, self._scan, name="heartbeats"),
             self._every(ENDED_INTERVAL, self._endings.close_ended, name="ended-sessions"),
             self._every(ENDED_INTERVAL, self._endings.close_revoked, name="revocations"),
             self._every(REDELIVERY_INTERVAL, redeliveries.look, name="redeliveries"),
@@ -106,6 +119,7 @@ class Process:
                 self._every(pause, self._sweep, name="sweeps"),
                 self._every(min(pause, DELIVERIES_PAUSE), self._sweep_deliveries, name="retries"),
             ]
+        metrics.tasks.set_function(lambda: len(asyncio.all_tasks(self._loop)))
         logger.info("server started", server=self.server_id, epoch=identity.epoch)
 
     async def stop(self) -> None:
@@ -115,6 +129,9 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._rounds.stop()
+        await self.openings.stop()
+        await self.subscriptions.stop()
         await self.hub.stop()
         await self._changes.finish(within=STOP_TIMEOUT)
         await self.acknowledgements.finish(within=STOP_TIMEOUT)
@@ -124,6 +141,17 @@ class Process:
             logger.warning("stopped without telling the database; other servers will notice")
 
     # --- Connections --------------------------------------------------------------------------
+
+    def admit(self, connection: LiveConnection) -> None:
+        """Take in a connection that was accepted."""
+        self.connections.add(connection)
+        self._rounds.add(connection)
+        metrics.connections_accepted.inc()
+
+    def dismiss(self, connection: LiveConnection) -> None:
+        """Forget a connection that is gone."""
+        self.connections.discard(connection)
+        self._rounds.remove(connection)
 
     def note(self, change: SessionChange) -> None:
         """Have a session's new state written soon."""
@@ -180,18 +208,17 @@ class Process:
     async def _refresh_policies(self) -> None:
         await in_database(policies.refresh)
 
-    async def _scan(self) -> None:
-        now = self._loop.time()
-        for connection in list(self.connections):
-            try:
-                connection.check_deadlines(now)
-            except Exception:
-                logger.exception("a connection's deadlines could not be checked")
-
     async def _sweep(self) -> None:
         for name in SWEEPS:
-            if name != "deliveries":  # it has a timer of its own
+            if name == "deliveries":
+                continue  # it has a timer of its own
+            try:
                 await in_background(run_sweep, name, now=timezone.now())
+            except Unavailable as error:
+                cause = str(error.__cause__).strip()
+                logger.warning("a sweep failed; the others run", sweep=name, error=cause)
+            except Exception:
+                logger.exception("a sweep failed; the others run", sweep=name)
 
     async def _sweep_deliveries(self) -> None:
         await in_background(run_sweep, "deliveries", now=timezone.now())

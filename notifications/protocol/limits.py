@@ -113,9 +113,14 @@ def check_payload(raw: bytes | memoryview | msgspec.Raw) -> bytes:
     bounds of structure.
     """
     compact = compact_payload(raw)
-    if not within_structure(compact, depth=MAX_DEPTH - 1):
+    check_structure(compact)
+    return compact
+
+
+def check_structure(payload: bytes) -> None:
+    """Raise BadFrame over the bounds of structure. payload: well-formed JSON, outside its frame."""
+    if not within_structure(payload, depth=MAX_DEPTH - 1):
         raise BadFrame(
             f"Send a `payload` nested at most {MAX_DEPTH - 1} levels deep,"
             f" with at most {MAX_KEYS} keys in an object."
         )
-    return compact

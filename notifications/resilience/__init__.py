@@ -1,1 +1,1 @@
-"""What to do about failures: how long to wait before the next try. Pure functions."""
+"""What to do about failures and crowds: pauses before the next try, shares. Pure functions."""

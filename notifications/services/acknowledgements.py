@@ -4,22 +4,19 @@ Bound: `ACKS_BOUND` sessions may have a cursor that waits, one each. Policy: ove
 another session is dropped; its next `ack` says all that it said. Metric: bellwether_acks_dropped.
 """
 
-import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-import structlog
 from django.db import transaction
 from django.utils import timezone
 
 from notifications import metrics
-from notifications.database import in_database
-from notifications.errors import Unavailable
 from notifications.models import Session
 from notifications.recovery.cursor import CursorTrack
+from notifications.services.batches import BatchWriter
 
 ACKS_BOUND = 50_000
 """Sessions whose cursors may wait to be written."""
@@ -29,11 +26,6 @@ ACKS_PAUSE = 0.5
 
 ACKS_BATCH = 500
 """Sessions whose cursors one transaction writes."""
-
-RETRY_PAUSE = 1.0
-"""Seconds until cursors that could not be written are tried again."""
-
-logger = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,18 +45,12 @@ class Acknowledged:
         self.epoch, self.offsets, self.at = later.epoch, track.offsets, later.at
 
 
-class Acknowledgements:
+class Acknowledgements(BatchWriter[Acknowledged]):
     """The cursors of one server process that wait, and the task that writes them."""
 
     def __init__(self) -> None:
+        super().__init__(name="acknowledgements", pause=ACKS_PAUSE)
         self._waiting: dict[uuid.UUID, Acknowledged] = {}
-        self._news = asyncio.Event()
-        self._finishing = False
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._task = asyncio.create_task(self._write_for_ever(), name="acknowledgements")
 
     def note(
         self,
@@ -88,45 +74,19 @@ class Acknowledgements:
             metrics.acks_dropped.inc()
             return
         self._waiting[handle] = said
-        self._news.set()
+        self._wake()
 
-    async def finish(self, *, within: float) -> None:
-        """Write what waits, for so many seconds at most."""
-        self._finishing = True
-        self._news.set()
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=within)
+    def _take(self) -> list[Acknowledged]:
+        return [self._waiting.pop(handle) for handle in list(islice(self._waiting, ACKS_BATCH))]
 
-    async def _write_for_ever(self) -> None:
-        while not (self._finishing and not self._waiting):
-            await self._news.wait()
-            if not self._finishing:
-                await asyncio.sleep(ACKS_PAUSE)
-            try:
-                await self._write()
-            except Exception as error:
-                if not isinstance(error, Unavailable):
-                    logger.exception("acknowledgements could not be written")
-                await asyncio.sleep(RETRY_PAUSE)
-                self._news.set()
+    def _put_back(self, batch: list[Acknowledged]) -> None:
+        for said in batch:
+            if (later := self._waiting.get(said.handle)) is not None:
+                said.add(later)
+            self._waiting[said.handle] = said
 
-    async def _write(self) -> None:
-        self._news.clear()
-        while self._waiting:
-            batch = [
-                self._waiting.pop(handle) for handle in list(islice(self._waiting, ACKS_BATCH))
-            ]
-            try:
-                await in_database(record_acks, batch)
-            except Exception:
-                for said in batch:
-                    self._put_back(said)
-                raise
-
-    def _put_back(self, said: Acknowledged) -> None:
-        if (later := self._waiting.get(said.handle)) is not None:
-            said.add(later)
-        self._waiting[said.handle] = said
+    def _write(self, batch: list[Acknowledged]) -> None:
+        record_acks(batch)
 
 
 def record_acks(acks: Sequence[Acknowledged]) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from notifications.conf import conf
 from notifications.log.audience import Begins, Place, has_acknowledged, open_sessions
@@ -29,6 +29,9 @@ ACK_ATTEMPTS = 5
 LONGEST_PAUSE = 3_600
 """Seconds between two attempts at most, unless a policy's first pause is longer."""
 
+AWAY_PAUSE = timedelta(hours=1)
+"""How long the delivery to a client that is away is not looked at, unless something happens."""
+
 TRACK_BATCH = 500
 """Messages whose deliveries one transaction sets up, at most."""
 
@@ -38,11 +41,14 @@ TRACK_ROWS = 10_000
 RETRY_BATCH = 500
 """Deliveries that one transaction looks at again."""
 
+WAKE_BATCH = 2_000
+"""Deliveries that one transaction makes due because their client is back."""
+
 FORGET_BATCH = 2_000
 """Rows that one statement deletes."""
 
-REDELIVERIES_KEPT = timedelta(hours=1)
-"""How long servers may find a wish for redelivery."""
+AWAY = "away"
+"""Why a delivery is pending whose client is not connected."""
 
 _CHANGES = ("state", "attempts", "reason", "since", "next_attempt_at")
 
@@ -127,6 +133,7 @@ def _set_up(partition: Partition, reached: int, rows: list[Delivery]) -> bool:
 def retry(*, now: datetime) -> int:
     """Look at the deliveries that are due; return how many were looked at."""
     policies.refresh()
+    _wake(now=now)
     looked_at = 0
     while True:
         with transaction.atomic():
@@ -142,6 +149,35 @@ def retry(*, now: datetime) -> int:
             _write(rows)
             insert_redeliveries(wishes)
         looked_at += len(rows)
+
+
+def _wake(*, now: datetime) -> None:
+    """Have deliveries looked at in time whose client was away, and is back or never will be.
+
+    Whoever is back has the time that its policies give, from when it came.
+    """
+    # Longer ago than that, and they have been looked at since.
+    lately = now - AWAY_PAUSE
+    for happened in (
+        Q(session__ended_at__gt=lately),
+        Q(session__state=Session.State.CONNECTED, session__since__gt=lately),
+    ):
+        size = WAKE_BATCH
+        while size == WAKE_BATCH:
+            with transaction.atomic():
+                rows = list(
+                    Delivery.objects.select_for_update(skip_locked=True, of=("self",))
+                    .select_related("session")
+                    .filter(happened, state=State.PENDING, reason=AWAY)
+                    .order_by()[:WAKE_BATCH]
+                )
+                for row in rows:
+                    timeout = policies.of(row.topic).ack_timeout or ACK_TIMEOUT
+                    ended = row.session.ended_at is not None
+                    due_at = now if ended else row.session.since + timedelta(seconds=timeout)
+                    row.reason, row.next_attempt_at = "", due_at
+                _write(rows)
+            size = len(rows)
 
 
 def _write(rows: Sequence[Delivery]) -> None:
@@ -190,8 +226,8 @@ class _Round:
             timeout = policy.ack_timeout or ACK_TIMEOUT
             if row.session.state != Session.State.CONNECTED:
                 # The replay of a resume brings it, so nothing is to be done, and nothing counts.
-                row.reason = "away"
-                row.next_attempt_at = self._now + timedelta(seconds=timeout)
+                row.reason = AWAY
+                row.next_attempt_at = self._next_look(row)
                 continue
             row.reason = "no_ack"
             row.attempts += 1
@@ -204,6 +240,14 @@ class _Round:
                 session=row.session,
                 created_at=self._now,
             )
+
+    def _next_look(self, row: Delivery) -> datetime:
+        """Return when the delivery to a client that is away is looked at, if it stays away."""
+        expiry, latest = self._expiries[row.message_id], self._now + AWAY_PAUSE
+        if expiry is None or expiry >= latest:
+            return latest
+        # In whole minutes: rows that change alike are written together.
+        return expiry.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
     def _verdict(self, row: Delivery, policy: Policy) -> _Verdict | None:
         """Return how a delivery ended, or None while it has not."""
@@ -231,16 +275,6 @@ def pause_after(attempts: int, *, timeout: int) -> timedelta:
         initial_delay=timeout * 1_000, max_delay=max(LONGEST_PAUSE, timeout) * 1_000, jitter=False
     )
     return timedelta(milliseconds=backoff_delay(attempts - 1, spacing, random=0.0))
-
-
-def forget_redeliveries(*, now: datetime) -> int:
-    """Delete the wishes that all servers have seen; return how many."""
-    old = Redelivery.objects.filter(created_at__lt=now - REDELIVERIES_KEPT)
-    forgotten = 0
-    # In steps: one statement for all could run into its timeout, and never get anywhere.
-    while pks := list(old.order_by("created_at").values_list("pk", flat=True)[:FORGET_BATCH]):
-        forgotten += Redelivery.objects.filter(pk__in=pks).delete()[0]
-    return forgotten
 
 
 def forget_deliveries(*, now: datetime) -> int:

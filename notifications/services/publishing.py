@@ -28,6 +28,7 @@ from notifications.log.records import (
     Conflicting,
     Outcome,
     Publication,
+    Unwritten,
     is_urgent,
     now_ms,
     to_datetime,
@@ -164,7 +165,12 @@ def prepare(
 
 
 def appended(outcome: Outcome) -> Appended:
-    """Return where a publication stands; raises Conflict when its key has another body."""
+    """Return where a publication stands.
+
+    Raises Conflict when its key has another body, and what became of it when it was not written.
+    """
+    if isinstance(outcome, Unwritten):
+        raise outcome.error
     if isinstance(outcome, Conflicting):
         raise Conflict(
             f"The idempotency key {outcome.idempotency_key!r} was used with another body. "

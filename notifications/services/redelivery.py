@@ -4,7 +4,7 @@ Whoever wants it writes a row; servers look for new rows every second or so.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Max, Q
@@ -15,6 +15,12 @@ from notifications.topics.grammar import parse_topic
 
 MAX_MESSAGES = 10_000
 """Messages that one wish may ask for."""
+
+REDELIVERIES_KEPT = timedelta(hours=1)
+"""How long servers may find a wish for redelivery."""
+
+FORGET_BATCH = 2_000
+"""Rows that one statement deletes."""
 
 WANTED_AT_ONCE = 100
 """Wishes that a server reads at once."""
@@ -41,6 +47,16 @@ def insert_redeliveries(rows: Sequence[Redelivery]) -> None:
     with transaction.atomic():
         Log.objects.select_for_update(no_key=True).get()
         Redelivery.objects.bulk_create(rows, batch_size=1_000)
+
+
+def forget_redeliveries(*, now: datetime) -> int:
+    """Delete the wishes that all servers have seen; return how many."""
+    old = Redelivery.objects.filter(created_at__lt=now - REDELIVERIES_KEPT)
+    forgotten = 0
+    # In steps: one statement for all could run into its timeout, and never get anywhere.
+    while pks := list(old.order_by("created_at").values_list("pk", flat=True)[:FORGET_BATCH]):
+        forgotten += Redelivery.objects.filter(pk__in=pks).delete()[0]
+    return forgotten
 
 
 def request_redelivery(

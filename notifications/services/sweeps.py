@@ -16,13 +16,9 @@ from notifications import metrics
 from notifications.errors import NotificationError
 from notifications.log.records import Publication
 from notifications.models import IdempotencyKey, PendingPublication
-from notifications.services.deliveries import (
-    forget_deliveries,
-    forget_redeliveries,
-    retry,
-    track,
-)
+from notifications.services.deliveries import forget_deliveries, retry, track
 from notifications.services.publishing import publication_of_row
+from notifications.services.redelivery import forget_redeliveries
 from notifications.services.retention import sweep_expired_messages, sweep_retention
 from notifications.services.servers import clear_dead_servers
 from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions
@@ -130,8 +126,12 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
 
 
 def run_sweep(name: str, *, now: datetime) -> int:
-    """Run one sweep and count it; return how many rows it changed."""
-    changed = SWEEPS[name](now=now)
+    """Run one sweep and count it; return how many rows it changed. Raises what it met."""
+    try:
+        changed = SWEEPS[name](now=now)
+    except Exception:
+        metrics.sweep_failures.labels(name).inc()
+        raise
     metrics.sweep_runs.labels(name).inc()
     metrics.sweep_changes.labels(name).inc(changed)
     return changed

@@ -9,7 +9,8 @@ import asyncio
 import atexit
 import os
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import structlog
@@ -17,8 +18,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from notifications import metrics
 from notifications.bus import hints_of
-from notifications.bus.bus import group_of
-from notifications.bus.hints import to_envelope
+from notifications.bus.hints import take_envelope
 from notifications.log.creation import read_identity
 from notifications.log.group_commit import GroupCommit, Relay
 from notifications.log.records import Record
@@ -53,6 +53,8 @@ def close_writer(timeout: float = EXIT_TIMEOUT) -> None:
 @lru_cache(maxsize=1)
 def _writer_of(pid: int) -> GroupCommit:
     commit = GroupCommit(_own_loop_relay_of(pid))
+    metrics.append_queue.set_function(lambda: commit.queue.waiting)
+    metrics.append_queue_bytes.set_function(lambda: commit.queue.waiting_bytes)
     atexit.register(close_writer)
     return commit
 
@@ -62,14 +64,18 @@ def _own_loop_relay_of(pid: int) -> "_OwnLoopRelay":
     return _OwnLoopRelay()
 
 
-def relay_through(relay: Relay) -> None:
-    """Relay this process's commits in another way: a server's, through its own event loop."""
+def relay_through(relay: Relay, *, is_behind: Callable[[], bool] = lambda: False) -> None:
+    """Relay this process's commits in another way: a server's, through its own event loop.
+
+    is_behind: whether it cannot relay more now; any thread asks it.
+    """
     writer().relay = relay
+    writer().relay_is_behind = is_behind
 
 
 def relay_by_own_loop() -> None:
     """Go back to relaying with an event loop of the writer's own."""
-    writer().relay = _own_loop_relay_of(os.getpid())
+    relay_through(_own_loop_relay_of(os.getpid()))
 
 
 class _OwnLoopRelay:
@@ -115,6 +121,8 @@ class _OwnLoopRelay:
         self, layer: InMemoryChannelLayer, records: Sequence[Record], epoch: str
     ) -> None:
         async with asyncio.timeout(RELAY_TIMEOUT):
-            for hint in hints_of(records, epoch=epoch):
-                await layer.group_send(group_of(hint.partition), to_envelope(hint))
-                metrics.hints_sent.inc()
+            waiting = deque(hints_of(records, epoch=epoch))
+            while waiting:
+                group, envelope, hints = take_envelope(waiting)
+                await layer.group_send(group, envelope)
+                metrics.hints_sent.inc(len(hints))

@@ -8,6 +8,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.authentication import (
+    authenticate_all,
     authenticate_credentials,
     principal_of_user,
     reload_principal,
@@ -167,3 +168,33 @@ def test_a_loaded_user_has_the_principal_of_its_token(
     )
     assert (loaded.expires_at, loaded.family) == (None, None)
     assert TokenFamily.objects.count() == 0
+
+
+def test_many_are_proven_in_two_queries_each_by_itself(
+    user: User, key: tuple[ApiKey, str], django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    other = create_user(username="other", password=None)
+    ended, one, two = start_family(user), start_family(user), start_family(user)
+    revoke_family(ended.refresh)
+    foreign = issue_access_token(other, family=verify_access_token(one.access).family).access
+    texts = [
+        "nonsense",
+        ended.access,
+        one.access,
+        key[1],
+        two.access,
+        foreign,
+        issue_access_token(other).access,
+        f"bw_{'0' * 12}_{'a' * 32}",
+        "bw_nonsense",
+    ]
+    authenticate_credentials(key[1])  # its use is noted
+    with django_assert_num_queries(2):
+        proven = authenticate_all([*texts, *texts])
+    names = [getattr(proven[text], "name", "") for text in texts]
+    assert names == ["", "", "ada", "shop", "ada", "", "other", "", ""]
+    errors = [type(proven[text]) for text, name in zip(texts, names, strict=True) if not name]
+    assert errors == [InvalidTokenError] * 3 + [InvalidApiKeyError] * 2
+    for text, name in zip(texts, names, strict=True):
+        if name:
+            assert proven[text] == authenticate_credentials(text)

@@ -212,13 +212,13 @@ def test_a_line_that_is_no_json_stands_alone_too(api: Api) -> None:
 
 def test_a_batch_is_one_submission(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    submit = GroupCommit.submit
+    append = GroupCommit.append
 
     def counting(self: GroupCommit, publications: Any) -> Any:
         sizes.append(len(publications))
-        return submit(self, publications)
+        return append(self, publications)
 
-    monkeypatch.setattr(GroupCommit, "submit", counting)
+    monkeypatch.setattr(GroupCommit, "append", counting)
     messages = [{"topic": f"a.{number % 7}", "payload": number} for number in range(1000)]
     answer = api.post("publish/batch", {"messages": messages})
     assert [result["status"] for result in answer.json()["results"]] == [201] * 1000

@@ -53,3 +53,18 @@ def test_a_request_carries_its_proof_and_its_length() -> None:
 
 def test_a_request_without_proof_has_no_such_header() -> None:
     assert b"Authorization" not in Endpoint(80, "/publish", "").request(b"{}")
+
+
+def test_what_an_answer_says_is_kept_where_that_is_asked_for() -> None:
+    told = b"HTTP/1.1 503 X\r\nRetry-After: 1\r\ncontent-length: 4\r\n\r\nbody"
+    untold = (
+        b"HTTP/1.1 200 X\r\nx-retry-after: 1\r\nretry-after: soon\r\ncontent-length: 2\r\n\r\nok"
+    )
+    keeping, skipping = ResponseReader(keep_body=True), ResponseReader()
+    for reader in (keeping, skipping):
+        assert reader.feed(told[:-2]) == []
+        assert reader.feed(told[-2:]) == [503]
+        assert reader.retry_after
+    assert (keeping.body, skipping.body) == (b"body", b"")
+    assert keeping.feed(untold) == [200]
+    assert (keeping.body, keeping.retry_after) == (b"ok", False)

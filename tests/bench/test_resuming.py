@@ -53,6 +53,7 @@ def test_it_resumes_from_where_the_last_replay_ended() -> None:
         talk.send(frame("message", topic="a.b"))
     end(talk, recovered=True, count=2, cursor=LATER)
     assert client.messages == 2
+    assert client.authenticated > 0
     talk, resume = back(client)
     assert resume == {"sessionId": "secret", "cursor": LATER}
     end(talk, recovered=True, count=0, cursor=LATER)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.load.frames import Frame, Opcode
-from bench.load.stamps import find_stamp, notification
+from bench.load.stamps import find_stamps, notification
 from bench.load.tally import Tally, parse
 from bench.machine.clock import STAMP_DIGITS, stamp
 from tests.bench.test_frames import server_frame
@@ -35,7 +35,7 @@ def test_a_notification_has_its_size_and_its_stamp(
     assert len(text) == payload_bytes
     # A server may write the object anew, with other spaces or another order of keys.
     again = json.dumps(json.loads(text), separators=separators, sort_keys=True).encode()
-    assert find_stamp(text) == find_stamp(again) == STAMP + 5
+    assert find_stamps(text) == find_stamps(again) == [STAMP + 5]
 
 
 def test_a_notification_too_small_for_its_fields_is_refused() -> None:
@@ -45,7 +45,7 @@ def test_a_notification_too_small_for_its_fields_is_refused() -> None:
 
 @pytest.mark.parametrize("text", [b"", b'{"type":"subscribed","topic":"t","timestamp":1}'])
 def test_other_texts_have_no_stamp(text: bytes) -> None:
-    assert find_stamp(text) is None
+    assert find_stamps(text) == []
 
 
 def test_a_read_is_split_into_messages_others_and_rest() -> None:

@@ -1,7 +1,8 @@
 """The bus over a real in-process layer, and over layers that fail in every way."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -10,8 +11,14 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from notifications.bus import Bus, Hint, hints_of
 from notifications.bus import bus as bus_module
-from notifications.bus.bus import group_of
-from notifications.bus.hints import HINT_BYTES, from_envelope, to_envelope
+from notifications.bus.hints import (
+    ALL_PARTITIONS,
+    HINT_BYTES,
+    from_envelope,
+    group_of,
+    take_envelope,
+    to_envelope,
+)
 from notifications.log.records import Record
 from tests.backends import REDIS
 from tests.records import record
@@ -211,10 +218,143 @@ async def test_garbage_on_the_bus_is_survived(caplog: pytest.LogCaptureFixture) 
     bus, ears = make(layer)
     await bus.start()
     await bus.follow(0)
-    group = bus_module.group_of(0)
+    group = group_of(0)
     for garbage in ({"type": "log.appended"}, {"type": "nonsense"}, {"type": "control"}):
         await layer.group_send(group, garbage)
     bus.announce(hints_of([record(1)], epoch="x"))
     await ears.until(hints=1)
     assert ears.hints[0].first == 1
+    await bus.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+class Noting(InMemoryChannelLayer):  # type: ignore[misc]
+    """A layer that notes what is sent, and waits at a gate where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(capacity=1000)
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.gate: asyncio.Event | None = None
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if message["type"] != "control":
+            self.sent.append((group, message))
+        if self.gate is not None:
+            await self.gate.wait()
+        await super().group_send(group, message)
+
+
+async def test_what_waits_goes_out_together() -> None:
+    layer = Noting()
+    bus, ears = make(layer)
+    await bus.start()
+    for partition in (1, 2):
+        await bus.follow(partition)
+    of_three = [record(1, partition=1), record(1, partition=2), record(1, partition=3)]
+    bus.announce(hints_of(of_three, epoch="x"))
+    await ears.until(hints=2)
+    assert [(hint.partition, hint.first) for hint in ears.hints] == [(1, 1), (2, 1)]
+    assert [hint.decode() for hint in ears.hints] == [of_three[:1], of_three[1:2]]
+    bus.announce(hints_of([record(2, partition=1)], epoch="x"))
+    bus.announce(hints_of([record(3, partition=1)], epoch="x"))
+    await ears.until(hints=4)
+    bus.announce(hints_of([record(4, partition=1)], epoch="x"))
+    await ears.until(hints=5)
+    assert [hint.first for hint in ears.hints[2:]] == [2, 3, 4]
+    assert [(group, message["type"]) for group, message in layer.sent] == [
+        (ALL_PARTITIONS, "log.bundle"),
+        (group_of(1), "log.bundle"),
+        (group_of(1), "log.appended"),
+    ]
+    await bus.stop()
+
+
+async def test_a_process_that_follows_nothing_is_sent_nothing() -> None:
+    layer = Noting()
+    bus, ears = make(layer)
+    await bus.start()
+    await bus.follow(1)
+    await bus.follow(2)
+    await bus.unfollow(1)
+    bus.announce(hints_of([record(1, partition=1), record(1, partition=2)], epoch="x"))
+    await ears.until(hints=1)
+    await bus.unfollow(2)
+    assert {group for group, members in layer.groups.items() if members} == {
+        bus_module.CONTROL_GROUP
+    }
+    bus.announce(hints_of([record(2, partition=1), record(2, partition=2)], epoch="x"))
+    await bus.send_control({"after": "it"})
+    await ears.until(controls=1)
+    assert [(hint.partition, hint.first) for hint in ears.hints] == [(2, 1)]
+    await bus.stop()
+
+
+def test_an_envelope_is_bounded() -> None:
+    big = b'"' + b"x" * (HINT_BYTES // 2) + b'"'
+    small = [record(n, partition=n) for n in range(3)]
+    waiting = deque(
+        hints_of([*small, record(1, partition=7, payload=big), record(9, partition=8)], epoch="x")
+    )
+    waiting.extend(hints_of([record(2, partition=7, payload=big)], epoch="x"))
+    sizes = []
+    while waiting:
+        sizes.append(len(take_envelope(waiting)[2]))
+    assert sizes == [5, 1]
+
+
+async def test_a_layer_that_hangs_keeps_nothing_waiting_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bus_module, "SEND_TIMEOUT", 0.02)
+    monkeypatch.setattr(bus_module, "RETRY_PAUSE", 0.01)
+    layer = Noting()
+    bus, ears = make(layer)
+    await bus.start()
+    await bus.follow(0)
+    layer.gate = asyncio.Event()
+    bus.announce(hints_of([record(1)], epoch="x"))
+    while not layer.sent:
+        await asyncio.sleep(0)
+    bus.announce(hints_of([record(2), record(3)], epoch="x"))
+    await until(lambda: bus.is_behind)
+    assert not bus._to_send, "it is in the log, and older than a look at it"
+    assert (bus._bytes_to_send, len(layer.sent)) == (0, 1)
+    layer.gate.set()
+    await until(lambda: not bus.is_behind)  # found without anybody publishing
+    bus.announce(hints_of([record(4)], epoch="x"))
+    await ears.until(hints=1)
+    assert ears.hints[-1].first == 4
+    await bus.stop()
+
+
+async def test_the_queue_of_hints_is_bounded_in_bytes_and_says_when_it_is_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = next(hints_of([record(1)], epoch="x"))
+    monkeypatch.setattr(bus_module, "SEND_BYTES", 4 * len(one.records))
+    bus, _ = make(Noting())
+    behind = []
+    for _ in range(8):
+        bus.announce([one])
+        behind.append(bus.is_behind)
+    assert behind == [False, False, *[True] * 6]
+    assert len(bus._to_send) == 4
+    assert bus._bytes_to_send == 4 * len(one.records)
+
+
+@pytest.mark.parametrize("hints", [None, "x", [[1, 2, 3]], [[1, 2, 3, "x", 5]], [[0, 1, 1, 7]]])
+async def test_garbage_in_a_bundle_is_survived(hints: Any) -> None:
+    layer = InMemoryChannelLayer()
+    bus, ears = make(layer)
+    await bus.start()
+    await bus.follow(0)
+    await layer.group_send(ALL_PARTITIONS, {"type": "log.bundle", "hints": hints})
+    await bus.send_control({"after": "it"})
+    await ears.until(controls=1)
+    assert ears.hints == []
     await bus.stop()

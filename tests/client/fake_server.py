@@ -5,10 +5,14 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Self
 
+import msgpack
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from tests.socket_client import SUBPROTOCOLS
 
 NOW = "2030-01-01T00:00:00.000Z"
 
@@ -19,24 +23,30 @@ class Peer:
     def __init__(self, socket: ServerConnection) -> None:
         self.socket = socket
         self.hello: dict[str, Any] = {}
+        self.is_binary = socket.subprotocol == SUBPROTOCOLS["msgpack"]
 
     async def receive(self) -> dict[str, Any]:
         """Read a frame."""
-        frame: dict[str, Any] = json.loads(await self.socket.recv())
+        data = await self.socket.recv()
+        assert isinstance(data, bytes) is self.is_binary
+        frame: dict[str, Any] = msgpack.unpackb(data) if self.is_binary else json.loads(data)
         return frame
 
     async def send(self, kind: str, **fields: Any) -> None:
         """Write a frame."""
-        await self.socket.send(json.dumps({"type": kind, **fields}))
+        await self._write({"type": kind, **fields})
+
+    async def _write(self, frame: dict[str, Any]) -> None:
+        await self.socket.send(msgpack.packb(frame) if self.is_binary else json.dumps(frame))
 
     async def welcome(self, **fields: Any) -> None:
         """Read `auth` and accept it."""
         self.hello = await self.receive()
-        await self.socket.send(json.dumps(auth_success() | fields))
+        await self._write(auth_success() | fields)
 
     async def message(self, offset: int, *, partition: int = 0, **fields: Any) -> None:
         """Deliver the message at an offset; its payload is the offset."""
-        await self.socket.send(json.dumps(message(offset, partition) | fields))
+        await self._write(message(offset, partition) | fields)
 
     async def subscribed(self, request: dict[str, Any], subscription_id: str = "sub1") -> None:
         """Grant a `subscribe`."""
@@ -137,7 +147,7 @@ class FakeServer:
             self._serve,
             "127.0.0.1",
             0,
-            subprotocols=["notifications.v1.json"],  # type: ignore[list-item]  # a NewType of str
+            subprotocols=[Subprotocol(name) for name in SUBPROTOCOLS.values()],
             process_request=self._refuse,
         )
         return self

@@ -168,6 +168,7 @@ async def test_after_a_resume_what_the_server_does_not_hold_is_made_anew() -> No
         for number in range(3):
             request = await peer.receive()
             await peer.subscribed(request, f"sub{number}")
+            await replayed(peer, request)
         await peer.socket.close(1012)
 
     async def second(peer: Peer) -> None:

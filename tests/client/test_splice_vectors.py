@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from notifications.client import ConnectionEnded, NotificationClient
-from notifications.client.connection import Received
+from notifications.client.wire import Received
 from notifications.protocol.frames import AuthSuccess
 from tests.client.fake_server import auth_success, message
 from tests.recovery.vectors import SPLICES

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from notifications.client import Event, NotificationClient
+from notifications.client.wire import CodecName
 from notifications.errors import Forbidden
 from notifications.resilience.backoff import RetryPolicy
 from tests.deployment import Deployment
@@ -12,14 +13,17 @@ from tests.deployment import Deployment
 pytestmark = pytest.mark.server
 
 
-async def test_publish_subscribe_and_a_restart_in_between(deployment: Deployment) -> None:
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_publish_subscribe_and_a_restart_in_between(
+    deployment: Deployment, codec: CodecName
+) -> None:
     grants = ("--grant-publish=a.**", "--grant-subscribe=a.**")
     key = deployment.manage("create_api_key", "k", *grants).strip()
     server = deployment.start()
     events: list[Event] = []
     policy = RetryPolicy(max_retries=0, initial_delay=50, max_delay=200)
     async with NotificationClient(
-        server.socket_url, token=key, retry=policy, on_event=events.append
+        server.socket_url, token=key, retry=policy, on_event=events.append, codec=codec
     ) as client:
         await client.subscribe("a.*")
         first = await client.publish("a.b", {"n": 1}, metadata={"priority": "high"})

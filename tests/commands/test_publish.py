@@ -1,15 +1,18 @@
 """Publishing, sweeping and policies from the command line."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import OperationalError
 from django.utils import timezone
 
 from notifications.models import Message, PendingPublication, TopicPolicy
+from notifications.services import sweeps
 from notifications.services.policies import RULES
 from notifications.services.sweeps import SWEEPS
 from tests.commands.calling import call
@@ -83,6 +86,20 @@ def test_sweep_runs_every_sweep_once() -> None:
     assert lines["outbox"] == "1"
     assert Message.objects.get().topic.name == "left.behind"
     assert dict(line.split(": ") for line in call("sweep").splitlines())["outbox"] == "0"
+
+
+def test_a_sweep_that_fails_does_not_keep_the_others_from_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*, now: datetime) -> int:
+        raise OperationalError("canceling statement due to statement timeout")
+
+    first, *others = SWEEPS
+    monkeypatch.setattr(sweeps, "SWEEPS", {**SWEEPS, first: fail})
+    out = StringIO()
+    with pytest.raises(CommandError, match=f"{first}: .*statement timeout"):
+        call_command("sweep", stdout=out)
+    assert [line.split(": ")[0] for line in out.getvalue().splitlines()] == others
 
 
 def test_policy_is_set_in_parts_shown_and_deleted() -> None:

@@ -8,18 +8,12 @@ import websockets
 from websockets.typing import Origin, Subprotocol
 
 from tests.deployment import Deployment, Server
+from tests.gateway.servers import SERVERS
 from tests.socket_client import SUBPROTOCOLS, SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
 ALL = "--grant-publish=**", "--grant-subscribe=**"
-
-
-SERVERS = {
-    "uvicorn": (),
-    # Plain ASGI, without our protocol class: what any other server offers.
-    "daphne": ("runserver", "--noreload", "127.0.0.1:{port}"),
-}
 
 
 @pytest.fixture(

@@ -35,6 +35,9 @@ class Wire:
         self.written += data
         self.writes += 1
 
+    def ping(self) -> None:
+        self.written += b"ping"
+
     def unsent(self) -> int:
         return self.kept
 

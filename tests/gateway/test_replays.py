@@ -100,7 +100,7 @@ async def client_of(hub: Hub, *patterns: str) -> Client:
     )
     codec = SUBPROTOCOLS[DEFAULT_SUBPROTOCOL]
     connection = Connection(
-        cast(Process, process), {"extensions": {}}, client.take, Admitted(codec, None)
+        cast(Process, process), {"extensions": {}}, client.take, Admitted(codec, None, "")
     )
     connection.principal = Principal(
         id="key:1", user_id=None, name="x", is_admin=False, publish=(), subscribe=("**",)

@@ -141,6 +141,18 @@ def test_the_newest_give_way() -> None:
     assert watched.calls.count("dropped 2 of t") == 1
 
 
+def test_what_is_on_its_way_does_not_give_way() -> None:
+    watched = Watched(30)
+    for number in range(3):
+        watched.buffer.push(passing(f"p{number}", Overflow.CONFLATE))
+    going = watched.buffer.peek()
+    for number in range(3, 6):
+        watched.buffer.push(passing(f"p{number}", Overflow.CONFLATE))
+    watched.buffer.sent(going)
+    assert watched.drain() == ["p5"]
+    assert watched.calls.count("dropped 4 of t") == 1
+
+
 def test_only_the_latest_of_each_topic_is_kept() -> None:
     watched = Watched(60)
     for number in range(4):

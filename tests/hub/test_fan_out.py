@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from notifications import metrics
 from notifications.hub import Subscriber
 from notifications.hub.buffer import Buffer
+from notifications.hub.encoded import Encoded, encode_record
 from notifications.hub.fan_out import fan_out
 from notifications.log.records import Record
 from notifications.protocol.codec import JSON, MSGPACK, Codec
@@ -108,3 +109,58 @@ def test_what_one_codec_cannot_write_reaches_the_others(monkeypatch: pytest.Monk
         fan_out(index_of(subscribers), records, now=NOW, handling_of=lambda topic: PLAIN)
     assert [len(one.buffer) for one in subscribers] == [2, 0, 2, 0]
     assert [line["message_id"] for line in logs] == [one.id for one in records], "once each"
+
+
+def test_a_socket_that_fails_takes_nothing_from_the_others() -> None:
+    def fail(data: bytes) -> None:
+        raise RuntimeError("broken")
+
+    lost: list[str] = []
+    subscribers = [subscriber(JSON) for _ in range(3)]
+    broken = subscribers[1]
+    broken.buffer.direct = fail
+    broken.lost = lambda: lost.append("lost")
+    with capture_logs() as logs:
+        fan_out(index_of(subscribers), RECORDS[:1], now=NOW, handling_of=lambda topic: PLAIN)
+    assert (len(logs), lost) == (1, ["lost"])
+    assert [len(one.buffer) for one in subscribers] == [1, 0, 1]
+    assert broken.buffer.direct is None
+
+
+def test_a_group_of_one_topic_is_written_in_one_piece() -> None:
+    written: dict[str, list[bytes]] = {"one by one": [], "arrays": [], "binary": []}
+    subscribers = [subscriber(JSON), subscriber(JSON), subscriber(MSGPACK)]
+    for one, name in zip(subscribers, written, strict=True):
+        one.buffer.direct = written[name].append
+    subscribers[1].buffer.arrays = 2
+    before = counted()
+    fan_out(index_of(subscribers), RECORDS, now=NOW, handling_of=lambda topic: PLAIN)
+    assert grown(before)["json"][0] == 3, "each encoded once, whatever form it goes out in"
+    frames = [encode_record(one) for one in RECORDS]
+    assert written["one by one"] == [b"".join([frame.framed for frame in frames])]
+    pair = Encoded(JSON.join([frame.data for frame in frames[:2]]))
+    assert written["arrays"] == [pair.framed + frames[2].framed]
+    assert len(written["binary"]) == 1
+    assert [one.delivered for one in subscribers] == [3, 3, 3]
+
+
+def test_another_topic_an_expiry_or_an_ephemeral_message_ends_a_piece() -> None:
+    written: list[bytes] = []
+    one = subscriber(JSON)
+    one.buffer.direct = written.append
+    index: TopicIndex[Subscriber] = TopicIndex()
+    index.add("**", one)
+    rows = [
+        record(1),
+        record(2),
+        record(3, topic="b"),
+        record(4),
+        record(5, expires_at=NOW + 1),
+        record(6, expires_at=NOW),
+        record(7),
+        record(0),
+        record(8),
+    ]
+    fan_out(index, rows, now=NOW, handling_of=lambda topic: PLAIN)
+    assert [piece.count(b'"type":"message"') for piece in written] == [2, 1, 1, 1, 1, 1, 1]
+    assert one.delivered == 8

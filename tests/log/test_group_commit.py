@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, OperationalError, connection
 
-from notifications.errors import InternalError, Overloaded, Unavailable
+from notifications.errors import InternalError, NotificationError, Overloaded, Unavailable
 from notifications.log import group_commit
+from notifications.log.append import append
+from notifications.log.append_queue import AppendQueue
 from notifications.log.group_commit import GroupCommit
-from notifications.log.records import Appended, Outcome, Publication, Record
+from notifications.log.records import Appended, Outcome, Publication, Record, Unwritten
 from notifications.models import Message
 from tests.records import publication
 
@@ -105,7 +108,8 @@ def test_what_arrives_during_a_commit_is_the_next_group(
 def test_a_group_is_bounded(
     commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "GROUP_BOUND", 4)
+    take = commit.queue.take
+    monkeypatch.setattr(commit.queue, "take", lambda: take(most=4))
     commit.submit([publication("first")])
     assert appender.entered.wait(WAIT)
     futures = [commit.submit([publication("a"), publication("b")]) for _ in range(3)]
@@ -117,9 +121,9 @@ def test_a_group_is_bounded(
 
 
 def test_over_the_bound_a_publisher_is_refused_and_nothing_is_kept(
-    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
+    appender: Appender,
 ) -> None:
-    monkeypatch.setattr(group_commit, "QUEUE_BOUND", 3)
+    commit = GroupCommit(lambda _: None, queue=AppendQueue(bound=3))
     commit.submit([publication("first")])
     assert appender.entered.wait(WAIT)
     waiting = commit.submit([publication("a"), publication("b"), publication("c")])
@@ -128,6 +132,7 @@ def test_over_the_bound_a_publisher_is_refused_and_nothing_is_kept(
     assert refused.value.retry_after
     appender.gate.set()
     waiting.result(WAIT)
+    commit.close(WAIT)
     assert not any("d" in group for group in appender.groups)
 
 
@@ -154,6 +159,29 @@ def test_a_dead_connection_is_tried_once_more_before_the_commit(
     appender.gate.set()
     assert isinstance(commit.append([publication("a")])[0], Appended)
     assert len(appender.groups) == 2
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="no connection to lose")
+def test_a_connection_that_the_server_ended_is_replaced(
+    commit: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int] = []
+    honest = append
+
+    def noting(publications: Any, **options: Any) -> Any:
+        appended = honest(publications, **options)
+        pids.append(connection.connection.info.backend_pid)
+        return appended
+
+    monkeypatch.setattr(group_commit, "append", noting)
+    commit.append([publication("a.b", 1)])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pids[0]])
+        assert cursor.fetchone() == (True,)
+    (outcome,) = commit.append([publication("a.b", 2)])
+    assert isinstance(outcome, Appended)
+    assert outcome.seq == 2
+    assert len(set(pids)) == 2
 
 
 def test_an_error_at_the_commit_is_not_tried_again(commit: GroupCommit, appender: Appender) -> None:
@@ -249,8 +277,127 @@ def test_a_group_that_is_split_relays_what_is_ephemeral_once(
     appender.fail = lambda group: DatabaseError("no") if group[0].topic == "bad" else None
     first = commit.submit([publication("bad"), publication("e.a", ephemeral=True)])
     second = commit.submit([publication("e.b", ephemeral=True), publication("good")])
-    with pytest.raises(InternalError):
-        first.result(WAIT)
+    bad, passed_on = first.result(WAIT)
+    assert isinstance(bad, Unwritten)
+    assert isinstance(bad.error, InternalError)
+    assert isinstance(passed_on, Appended)
     assert len(second.result(WAIT)) == 2
     assert commit.flush(WAIT)
     assert sorted(one.topic for one in relayed) == ["e.a", "e.b"]
+
+
+@pytest.mark.parametrize("bad", [{0}, {4}, {8}, {0, 3, 8}])
+def test_one_of_a_batch_that_the_database_refuses_fails_alone(
+    commit: GroupCommit, relayed: list[Record], bad: set[int]
+) -> None:
+    batch = [
+        publication("a.b", n, expires_at=10**15 if n in bad else 0)  # far beyond the year 9999
+        for n in range(9)
+    ]
+    outcomes = commit.append(batch)
+    refused = {n for n, one in enumerate(outcomes) if isinstance(one, Unwritten)}
+    assert refused == bad
+    assert [one.seq for one in outcomes if isinstance(one, Appended)] == list(
+        range(1, 10 - len(bad))
+    )
+    payloads = [str(n) for n in range(9) if n not in bad]
+    assert list(Message.objects.order_by("seq").values_list("payload", flat=True)) == payloads
+    assert commit.flush(WAIT)
+    assert [record.payload.decode() for record in relayed] == payloads
+
+
+def test_a_neighbour_in_the_group_is_written_whatever_the_fault(commit: GroupCommit) -> None:
+    bad = msgspec.structs.replace(publication("a.b"), payload=b"\xff")  # not the database's error
+    together = threading.Barrier(9)
+
+    def one(number: int) -> Outcome | NotificationError:
+        together.wait(WAIT)
+        try:
+            return commit.append([bad if number == 4 else publication("a.b", number)])[0]
+        except InternalError as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(9) as pool:
+        answers = list(pool.map(one, range(9)))
+    assert isinstance(answers.pop(4), InternalError)
+    assert all(isinstance(answer, Appended) for answer in answers)
+    assert Message.objects.count() == 8
+
+
+def test_a_batch_is_not_taken_apart_for_ever(commit: GroupCommit, appender: Appender) -> None:
+    appender.gate.set()
+    appender.fail = lambda _: DatabaseError("no")
+    outcomes = commit.append([publication("a")] * 1000)
+    assert len(outcomes) == 1000
+    assert all(isinstance(one, Unwritten) for one in outcomes)
+    assert len(appender.groups) <= group_commit.PARTS + 1
+
+
+def test_a_database_that_goes_away_in_the_middle_of_a_batch_is_told(
+    commit: GroupCommit, appender: Appender
+) -> None:
+    def fail(publications: Sequence[Publication]) -> Exception | None:
+        if len(publications) == 4:
+            return DatabaseError("one of them")
+        return OperationalError("gone") if publications[0].topic == "c" else None
+
+    appender.fail = fail
+    appender.gate.set()
+    outcomes = commit.append([publication(topic) for topic in "abcd"])
+    assert [type(one) for one in outcomes] == [Appended, Appended, Unwritten, Unwritten]
+    assert all(isinstance(one.error, Unavailable) for one in outcomes if isinstance(one, Unwritten))
+
+
+async def test_those_who_wait_in_an_event_loop_are_woken_at_once_for_all(
+    commit: GroupCommit, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    appender.gate.set()
+    await commit.append_async([publication("first")])
+    async with asyncio.timeout(WAIT):
+        while not commit.queue._is_idle:
+            await asyncio.sleep(0.001)
+    calls: list[Any] = []
+    wake = loop.call_soon_threadsafe
+
+    def counting(call: Callable[..., Any], *values: Any) -> Any:
+        calls.append(call)
+        return wake(call, *values)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counting)
+    answers = await asyncio.gather(*(commit.append_async([publication("a")]) for _ in range(20)))
+    assert len(answers) == 20
+    assert appender.groups[1:] == [["a"] * 20], "what one turn of the loop brings is one group"
+    assert len(calls) == 1
+
+
+def test_an_event_loop_that_ends_leaves_the_writer_to_others(
+    commit: GroupCommit, appender: Appender
+) -> None:
+    appender.gate.set()
+    commit.append([publication("first")])
+
+    async def hand_in_and_go() -> None:
+        task = asyncio.ensure_future(commit.append_async([publication("gone")]))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(hand_in_and_go())
+    commit.append([publication("next")])
+    assert appender.groups[-1][-1] == "next"
+
+
+def test_what_is_only_relayed_is_refused_while_the_relay_is_behind(
+    commit: GroupCommit, relayed: list[Record]
+) -> None:
+    commit.relay_is_behind = lambda: True
+    with pytest.raises(Overloaded) as refused:
+        commit.append([publication("a"), publication("e.a", ephemeral=True)])
+    assert refused.value.retry_after
+    assert isinstance(commit.append([publication("a")])[0], Appended), "the log brings that"
+    commit.relay_is_behind = lambda: False
+    commit.append([publication("e.a", ephemeral=True)])
+    assert commit.flush(WAIT)
+    assert [record.topic for record in relayed] == ["a", "e.a"]

@@ -25,7 +25,11 @@ def token(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     monkeypatch.setattr(hub_module, "GRACE", 0)
     monkeypatch.setattr(session_changes, "CHANGES_PAUSE", 0)
     # Ids in the order of the log, and the same in every run.
-    monkeypatch.setattr(append_module, "new_message_id", World.next_id)
+    monkeypatch.setattr(
+        append_module,
+        "new_message_ids",
+        lambda instant, count: [str(World.next_id(instant)) for _ in range(count)],
+    )
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("PRAGMA synchronous=OFF")

@@ -10,7 +10,7 @@ import pytest
 
 from notifications import metrics
 from notifications.errors import Unavailable
-from notifications.services import acknowledgements
+from notifications.services import acknowledgements, batches
 from notifications.services.acknowledgements import Acknowledged, Acknowledgements, record_acks
 from tests.selectors import rows
 
@@ -31,9 +31,9 @@ class Rows:
         self.away = 0
         self.while_away: Callable[[], None] = lambda: None
         monkeypatch.setattr(acknowledgements, "record_acks", self.record)
-        monkeypatch.setattr(acknowledgements, "in_database", directly)
+        monkeypatch.setattr(batches, "in_database", directly)
         monkeypatch.setattr(acknowledgements, "ACKS_PAUSE", 0.0)
-        monkeypatch.setattr(acknowledgements, "RETRY_PAUSE", 0.001)
+        monkeypatch.setattr(batches, "RETRY_PAUSE", 0.001)
 
     def record(self, acks: Sequence[Acknowledged]) -> None:
         if self.away:

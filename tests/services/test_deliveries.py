@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from notifications.log.creation import read_identity
 from notifications.models import (
@@ -18,7 +20,6 @@ from notifications.models import (
 from notifications.services import deliveries
 from notifications.services.deliveries import (
     forget_deliveries,
-    forget_redeliveries,
     pause_after,
     retry,
     track,
@@ -212,8 +213,62 @@ def test_whoever_is_away_is_left_alone(state: str) -> None:
     retry(now=LATER)
     row.refresh_from_db()
     assert (row.state, row.attempts, row.reason) == ("pending", 1, "away")
-    assert row.next_attempt_at == LATER + timedelta(seconds=30)
+    assert row.next_attempt_at == LATER + timedelta(hours=1)
     assert not Redelivery.objects.exists()
+
+
+def test_the_deliveries_of_a_client_that_stays_away_are_not_written_again() -> None:
+    waiting(state="reconnecting")
+    assert retry(now=LATER) == 1
+    with CaptureQueriesContext(connection) as captured:
+        for second in range(31, 3_600, 31):
+            assert retry(now=LATER + timedelta(seconds=second)) == 0
+    assert not [query["sql"] for query in captured if query["sql"].startswith("UPDATE")]
+    assert retry(now=LATER + timedelta(hours=1)) == 1
+
+
+@pytest.mark.parametrize("timeout", [None, 7])
+def test_whoever_comes_back_has_the_time_that_the_policy_gives(
+    monkeypatch: pytest.MonkeyPatch, timeout: int | None
+) -> None:
+    monkeypatch.setattr(deliveries, "WAKE_BATCH", 2)
+    found = [waiting(client_id=f"c{number}", state="reconnecting") for number in range(3)]
+    for number in range(3):
+        rows.subscription("user:1", "a.b", f"c{number}")
+    TopicPolicy.objects.update(ack_timeout=timeout)
+    policies._read_at = float("-inf")
+    back_at = LATER + timedelta(minutes=20)
+    retry(now=LATER)
+    Session.objects.update(state="connected", since=back_at)
+    assert retry(now=back_at + timedelta(seconds=3)) == 0
+    for row in found:
+        row.refresh_from_db()
+        assert (row.state, row.reason, row.attempts) == ("pending", "", 1)
+        assert row.next_attempt_at == back_at + timedelta(seconds=timeout or 30)
+    assert retry(now=back_at + timedelta(seconds=30)) == 3
+    assert Redelivery.objects.count() == 3
+
+
+def test_the_delivery_to_a_client_that_is_away_ends_with_its_session() -> None:
+    row = waiting(state="reconnecting")
+    retry(now=LATER)
+    moment = LATER + timedelta(minutes=5)
+    Session.objects.update(state="disconnected", ended_at=moment)
+    assert retry(now=moment + timedelta(seconds=5)) == 1
+    row.refresh_from_db()
+    assert (row.state, row.reason) == ("undelivered", "session_ended")
+
+
+def test_the_delivery_to_a_client_that_is_away_ends_with_the_message() -> None:
+    row = waiting(state="reconnecting")
+    expiry = LATER + timedelta(minutes=5, seconds=10)
+    Message.objects.update(expires_at=expiry)
+    retry(now=LATER)
+    row.refresh_from_db()
+    assert row.next_attempt_at == LATER + timedelta(minutes=6)
+    assert retry(now=row.next_attempt_at) == 1
+    row.refresh_from_db()
+    assert (row.state, row.reason) == ("undelivered", "expired")
 
 
 def test_what_is_not_due_is_not_looked_at() -> None:
@@ -358,18 +413,3 @@ def test_what_is_long_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None
             (gone if is_old and state != "pending" else kept).append(row.pk)
     assert forget_deliveries(now=NOW + week) == len(gone) == 4
     assert set(Delivery.objects.values_list("pk", flat=True)) == set(kept)
-
-
-def test_wishes_are_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "FORGET_BATCH", 2)
-    for seconds in range(5):
-        Redelivery.objects.create(
-            topic="a",
-            partition=0,
-            after=0,
-            up_to=1,
-            created_at=NOW + timedelta(seconds=seconds),
-        )
-    assert forget_redeliveries(now=NOW + timedelta(hours=1, seconds=3)) == 3
-    assert Redelivery.objects.count() == 2
-    assert run_sweep("redeliveries", now=NOW + timedelta(hours=2)) == 2

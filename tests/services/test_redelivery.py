@@ -11,11 +11,13 @@ from notifications.errors import BadFrame, BadTopic, UnknownTopic
 from notifications.models import Message, Redelivery
 from notifications.services import redelivery
 from notifications.services.redelivery import (
+    forget_redeliveries,
     insert_redeliveries,
     last_redelivery_id,
     request_redelivery,
     wanted_since,
 )
+from notifications.services.sweeps import run_sweep
 from tests.selectors import rows
 
 pytestmark = pytest.mark.django_db
@@ -125,3 +127,18 @@ def test_ids_become_visible_in_their_order() -> None:
     (locked,) = [n for n, sql in enumerate(statements) if "FOR NO KEY UPDATE" in sql]
     (inserted,) = [n for n, sql in enumerate(statements) if sql.startswith("INSERT")]
     assert locked < inserted
+
+
+def test_wishes_are_forgotten_after_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redelivery, "FORGET_BATCH", 2)
+    for seconds in range(5):
+        Redelivery.objects.create(
+            topic="a",
+            partition=0,
+            after=0,
+            up_to=1,
+            created_at=NOW + timedelta(seconds=seconds),
+        )
+    assert forget_redeliveries(now=NOW + timedelta(hours=1, seconds=3)) == 3
+    assert Redelivery.objects.count() == 2
+    assert run_sweep("redeliveries", now=NOW + timedelta(hours=2)) == 2

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from notifications.errors import Unavailable
-from notifications.services import session_changes
+from notifications.services import batches, session_changes
 from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
 
@@ -38,9 +38,9 @@ class Rows:
         self.batches: list[list[int]] = []
         self.away = 0
         monkeypatch.setattr(session_changes, "record_changes", self.record)
-        monkeypatch.setattr(session_changes, "in_database", directly)
+        monkeypatch.setattr(batches, "in_database", directly)
         monkeypatch.setattr(session_changes, "CHANGES_PAUSE", 0.0)
-        monkeypatch.setattr(session_changes, "RETRY_PAUSE", 0.001)
+        monkeypatch.setattr(batches, "RETRY_PAUSE", 0.001)
 
     def record(self, changes: Sequence[SessionChange]) -> None:
         if self.away:

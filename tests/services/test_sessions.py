@@ -1,17 +1,30 @@
 """Sessions, subscriptions and servers: what rows say, whatever the order of events."""
 
+import threading
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.utils import timezone
 
 from accounts.principal import Principal
 from accounts.services import create_user
 from notifications.conf import conf
-from notifications.errors import AlreadySubscribed, TooManySubscriptions, UnknownSubscription
+from notifications.errors import (
+    AlreadySubscribed,
+    NotificationError,
+    TooManySubscriptions,
+    UnknownSubscription,
+)
 from notifications.models import Server, Session, Subscription
+from notifications.services.opening import (
+    ClientDescription,
+    OpenedSession,
+    Opening,
+    digest_of,
+    open_sessions,
+)
 from notifications.services.servers import (
     DEAD_AFTER,
     beat,
@@ -21,20 +34,17 @@ from notifications.services.servers import (
     stop_server,
 )
 from notifications.services.sessions import (
-    ClientDescription,
-    OpenedSession,
     SessionChange,
-    digest_of,
     end_unresumed_sessions,
     ended_lately,
     forget_ended_sessions,
-    open_session,
     record_changes,
     taken_lately,
 )
 from notifications.services.subscriptions import (
-    add_subscription,
-    remove_subscription,
+    Addition,
+    Removal,
+    change_subscriptions,
     verify_subscriptions,
 )
 
@@ -74,7 +84,9 @@ def open_(
     **more: Any,
 ) -> OpenedSession:
     client = ClientDescription(client_id=client_id, **more)
-    return open_session(alice, client, server_id=server, now=now, resume=resume)
+    (opened,) = open_sessions([Opening(alice, client, resume)], server_id=server, now=now)
+    assert isinstance(opened, OpenedSession), opened
+    return opened
 
 
 def change(opened: OpenedSession, server: str, state: str, **more: Any) -> SessionChange:
@@ -88,7 +100,7 @@ def test_only_a_digest_of_the_secret_is_kept(alice: Principal, server: str) -> N
     assert row.secret_digest == digest_of(opened.secret)
     assert opened.secret not in str(Session.objects.values().get())
     assert (row.state, row.user_id, row.client_kind, row.attempt) == (
-        "connecting",
+        "connected",
         alice.user_id,
         "browser",
         3,
@@ -129,7 +141,7 @@ def test_late_reports_do_not_overwrite_what_is_true_now(alice: Principal, server
     register_server(other, now=NOW)
     opened = open_(alice, server)
     record_changes([change(opened, other, "disconnected", reason="not mine")])
-    assert Session.objects.get().state == "connecting"
+    assert Session.objects.get().state == "connected"
     newer = open_(alice, other)
     record_changes([change(opened, server, "reconnecting", reason="too late")])
     assert Session.objects.get(pk=opened.handle).reason == "taken_over"
@@ -149,7 +161,7 @@ def test_sessions_of_a_dead_server_are_marked(alice: Principal, server: str) -> 
     assert clear_dead_servers(now=late) == 1
     row = Session.objects.get(pk=opened.handle)
     assert (row.state, row.reason, row.since) == ("reconnecting", "server_lost", late)
-    assert Session.objects.get(pk=kept.handle).state == "connecting"
+    assert Session.objects.get(pk=kept.handle).state == "connected"
     assert clear_dead_servers(now=late) == 0
     assert not beat(server, now=late), "who was taken for dead is told so"
     assert beat(server, now=late)
@@ -179,11 +191,11 @@ def test_sessions_end_when_nobody_comes_back(alice: Principal, server: str, sett
 
 def test_what_ended_lately_is_found_by_its_server(alice: Principal, server: str) -> None:
     first, other = open_(alice, server), open_(alice, server, "other")
-    assert ended_lately(server, now=LATER) == {}
+    assert ended_lately(server, since=NOW) == {}
     open_(alice, server)
-    assert ended_lately(server, now=NOW) == {first.handle: "taken_over"}
-    assert other.handle not in ended_lately(server, now=NOW)
-    assert ended_lately(server, now=NOW + timedelta(minutes=2)) == {}
+    assert ended_lately(server, since=NOW) == {first.handle: "taken_over"}
+    assert other.handle not in ended_lately(server, since=NOW)
+    assert ended_lately(server, since=NOW + timedelta(seconds=1)) == {}
 
 
 def test_long_ended_sessions_are_forgotten_with_what_nobody_wants_any_more(
@@ -213,7 +225,7 @@ def test_a_session_goes_on_with_its_secret(alice: Principal, server: str) -> Non
     assert second.resumed
     assert (second.handle, second.secret) == (first.handle, first.secret)
     assert (first.connects, second.connects, second.replaced) == (1, 2, None)
-    assert Session.objects.get().state == Session.State.CONNECTING
+    assert Session.objects.get().state == Session.State.CONNECTED
 
 
 def test_an_open_session_is_taken_over_by_who_resumes_it(alice: Principal, server: str) -> None:
@@ -223,11 +235,11 @@ def test_an_open_session_is_taken_over_by_who_resumes_it(alice: Principal, serve
     second = open_(alice, other, resume=first.secret)
     assert second.resumed
     assert second.replaced == first.handle == second.handle
-    assert taken_lately(server, now=NOW) == {first.handle: 2}
-    assert taken_lately(other, now=NOW) == {}
+    assert taken_lately(server, since=NOW) == {first.handle: 2}
+    assert taken_lately(other, since=NOW) == {}
     # What the older socket reports is not true any more.
     record_changes([change(first, server, Session.State.DISCONNECTED)])
-    assert Session.objects.get().state == Session.State.CONNECTING
+    assert Session.objects.get().state == Session.State.CONNECTED
 
 
 @pytest.mark.parametrize("secret", ["", "unknown", None])
@@ -260,10 +272,21 @@ def test_a_session_can_be_resumed_for_so_long(alice: Principal, server: str) -> 
 # --- Subscriptions ------------------------------------------------------------------------------
 
 
+def addition(alice: Principal, pattern: str, client_id: str = "tab") -> Addition:
+    return Addition(alice, client_id, pattern, options={}, begin={"3": 9}, epoch="x", at=NOW)
+
+
+def changed(*changes: Addition | Removal) -> list[Subscription]:
+    rows: list[Subscription] = []
+    for answer in change_subscriptions(changes):
+        if isinstance(answer, NotificationError):
+            raise answer
+        rows.append(answer)
+    return rows
+
+
 def add(alice: Principal, pattern: str, client_id: str = "tab") -> Subscription:
-    return add_subscription(
-        alice, client_id=client_id, pattern=pattern, options={}, begin={"3": 9}, epoch="x", now=NOW
-    )
+    return changed(addition(alice, pattern, client_id))[0]
 
 
 def test_subscriptions_belong_to_a_client(alice: Principal, server: str) -> None:
@@ -296,8 +319,8 @@ def test_removing_needs_an_own_subscription(alice: Principal) -> None:
     mine, others = add(alice, "a.b"), add(alice, "a.b", "another tab")
     for wrong in (str(others.pk), "nonsense", str(NOW)):
         with pytest.raises(UnknownSubscription):
-            remove_subscription(alice, client_id="tab", subscription_id=wrong)
-    assert remove_subscription(alice, client_id="tab", subscription_id=str(mine.pk)) == "a.b"
+            changed(Removal(alice, "tab", wrong))
+    assert changed(Removal(alice, "tab", str(mine.pk)))[0].pattern == "a.b"
     assert list(Subscription.objects.all()) == [others]
 
 
@@ -308,3 +331,60 @@ def test_verifying_splits_what_is_held_from_what_is_not(alice: Principal) -> Non
         [mine],
         [others, "nonsense"],
     )
+
+
+def test_changes_of_a_batch_are_made_one_after_the_other(alice: Principal) -> None:
+    held = add(alice, "a.b")
+    begin = [addition(alice, f"t{number}") for number in range(98)]
+    batch: list[Addition | Removal] = [
+        *begin,
+        addition(alice, "t1"),
+        Removal(alice, "tab", str(held.pk)),
+        addition(alice, "a.b"),
+        addition(alice, "a.c"),
+        addition(alice, "a.d"),
+        addition(alice, "a.d", "another tab"),
+        Removal(alice, "another tab", str(held.pk)),
+    ]
+    answers = change_subscriptions(batch)
+    kinds = [type(answer) for answer in answers]
+    assert kinds[:98] == [Subscription] * 98
+    assert kinds[98:] == [
+        AlreadySubscribed,
+        Subscription,
+        Subscription,
+        Subscription,
+        TooManySubscriptions,
+        Subscription,
+        UnknownSubscription,
+    ]
+    refused, again = answers[98], answers[100]
+    assert isinstance(refused, AlreadySubscribed)
+    assert isinstance(again, Subscription)
+    assert refused.data == {"subscriptionId": str(getattr(answers[1], "pk", None))}
+    assert again.pk != held.pk
+    kept = Subscription.objects.filter(client_id="tab").values_list("pattern", flat=True)
+    assert sorted(kept) == sorted(["a.b", "a.c", *(f"t{number}" for number in range(98))])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_servers_that_keep_the_same_subscription_at_once_keep_one(alice: Principal) -> None:
+    answers: list[Any] = []
+
+    def serve() -> None:
+        try:
+            batch = [addition(alice, f"t{number}") for number in range(40)]
+            answers.append(change_subscriptions(batch))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=serve) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert Subscription.objects.count() == 40
+    for pair in zip(*answers, strict=True):
+        assert sorted(type(one).__name__ for one in pair) == ["AlreadySubscribed", "Subscription"]
+        refused, kept = sorted(pair, key=lambda one: type(one).__name__)
+        assert refused.data == {"subscriptionId": str(kept.pk)}

@@ -11,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 from notifications.conf import conf
 
 APPLICATION = "config.asgi:application"
+HTTP_PROTOCOL = "notifications.gateway.lean_socket:UpgradingHttpProtocol"
 SOCKET_PROTOCOL = "notifications.gateway.uvicorn_protocol:SocketProtocol"
 
 
@@ -48,13 +49,12 @@ class Command(BaseCommand):
             port=options["port"],
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=HTTP_PROTOCOL,
             ws=SOCKET_PROTOCOL,
             ws_max_size=conf().frame_bytes,
             ws_per_message_deflate=False,
-            ws_ping_interval=conf().heartbeat_interval,
-            # The gateway decides when a silent peer is gone (4408), so a missing pong alone
-            # closes nothing.
+            # The gateway pings, and decides when a silent peer is gone (4408).
+            ws_ping_interval=None,
             ws_ping_timeout=None,
             lifespan="on",
             access_log=False,

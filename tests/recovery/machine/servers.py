@@ -143,6 +143,7 @@ class _Consumer(NotificationConsumer):
         self._process = process
 
     async def websocket_connect(self, event: Frame) -> None:
-        admitted = Admitted(SUBPROTOCOLS[DEFAULT_SUBPROTOCOL], None)
+        admitted = Admitted(SUBPROTOCOLS[DEFAULT_SUBPROTOCOL], None, "")
+        self._process.gate.enter("")
         connection = Connection(self._process, self.scope, self.base_send, admitted)
         self._accepted(self._process, connection)

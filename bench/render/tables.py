@@ -1,0 +1,181 @@
+"""The tables of the page, each out of one run of one command. Pure."""
+
+from collections.abc import Sequence
+
+from bench.render.lines import NAMES, Lines
+from bench.render.text import MISSING, number, table
+
+# Heading, figure, times what.
+_Column = tuple[str, str, float]
+
+_FANOUT: tuple[_Column, ...] = (
+    ("CPU µs per delivery", "cpu_us_per_delivery", 1),
+    ("p50 ms", "p50_ms", 1),
+    ("p99 ms", "p99_ms", 1),
+    ("deliveries/s", "deliveries_per_second", 1),
+    ("server's core %", "server_core_busy", 100),
+    ("load's core %", "load_core_busy", 100),
+)
+_GROWTH: tuple[_Column, ...] = (
+    ("last over first", "growth_overall", 1),
+    ("kept pace", "kept_pace", 1),
+)
+_PACED: tuple[_Column, ...] = (*_FANOUT, ("kept pace", "kept_pace", 1))
+
+
+def _of(lines: Lines, entry: str, columns: Sequence[_Column], benchmark: str = "") -> str:
+    rows = []
+    for side in lines.sides(entry, benchmark):
+        cells = []
+        for _, name, times in columns:
+            value = lines.figure(entry, side, name, benchmark)
+            cells.append(_said(value, times))
+        rows.append([NAMES.get(side, side), *cells])
+    if not rows:
+        return f"Not measured yet: `python -m bench.suite --only {entry}`."
+    return table(["server", *(head for head, _, _ in columns)], rows)
+
+
+def _said(value: float | bool | None, times: float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    return number(None if value is None else value * times)
+
+
+def paced(lines: Lines) -> str:
+    """Paced fan-out to 1,000."""
+    return _of(lines, "paced", _PACED)
+
+
+def saturated(lines: Lines) -> str:
+    """Saturated fan-out to 1,000."""
+    return _of(lines, "saturated", _FANOUT)
+
+
+def large(lines: Lines) -> str:
+    """What 10,000 connections cost: the four lines of one run, side by side."""
+    sides = lines.sides("large", "memory")
+    steps = (lines.line("large", "flat") or {}).get("settings", {}).get("steps", [])
+    columns = [
+        ("KiB each at 1,000", "memory", "kib_per_connection_tenth", 1.0),
+        ("at 10,000", "memory", "kib_per_connection_all", 1.0),
+        *((f"CPU µs at {size:,}", "flat", f"cpu_us_at_{size}", 1.0) for size in steps),
+        ("growth of the last step", "flat", "growth", 1.0),
+        ("kept pace", "flat", "kept_pace", 1.0),
+        ("last of all has it, ms", "fanout", "last_ms", 1.0),
+        ("idle, % of a core", "idle", "server_core_busy", 100.0),
+    ]
+    if not sides:
+        return "Not measured yet: `python -m bench.suite --only large`."
+    rows = []
+    for side in sides:
+        cells = [NAMES.get(side, side)]
+        for _, benchmark, name, times in columns:
+            value = lines.figure("large", side, name, benchmark)
+            cells.append(_said(value, times))
+        rows.append(cells)
+    return table(["server", *(column[0] for column in columns)], rows)
+
+
+def patterns(lines: Lines) -> str:
+    """Deliveries while others hold patterns."""
+    line = lines.line("patterns") or {}
+    steps = line.get("settings", {}).get("steps", [])
+    columns = [(f"CPU µs at {size:,}", f"cpu_us_at_{size}", 1.0) for size in steps]
+    return _of(lines, "patterns", [*columns, *_GROWTH])
+
+
+def publish(lines: Lines) -> str:
+    """Single publishes, and batches where they were measured."""
+    single = _of(
+        lines,
+        "publish",
+        (
+            ("publishes/s", "requests_per_second", 1),
+            ("CPU µs each", "cpu_us_per_publish", 1),
+            ("p50 ms", "p50_ms", 1),
+            ("p99 ms", "p99_ms", 1),
+        ),
+    )
+    if lines.line("batch") is None:
+        return single
+    batch = _of(
+        lines,
+        "batch",
+        (("by the batch, messages/s", "messages_per_second", 1), ("p99 ms", "p99_ms", 1)),
+    )
+    return f"{single}\n\n{batch}"
+
+
+def latency(lines: Lines) -> str:
+    """From the publish over REST to the delivery."""
+    columns = (("p50 ms", "p50_ms", 1), ("p99 ms", "p99_ms", 1), ("max ms", "max_ms", 1))
+    return _of(lines, "latency", (*columns, ("server's core %", "server_core_busy", 100)))
+
+
+def connect(lines: Lines) -> str:
+    """Connecting, and coming back."""
+    return _of(
+        lines,
+        "connect",
+        (
+            ("connects/s", "connects_per_second", 1),
+            ("CPU ms each", "cpu_ms_per_client", 1),
+            ("resumes/s", "resume_connects_per_second", 1),
+            ("CPU ms each", "resume_cpu_ms_per_client", 1),
+        ),
+    )
+
+
+def resume(lines: Lines) -> str:
+    """Many clients that come back at once, after a restart and without one."""
+    rows = []
+    for line in lines.all:
+        if line["entry"] != "resume":
+            continue
+        reads = line["replay_reads"] + line["log_reads"]
+        cells = (
+            line["clients"],
+            line["messages_replayed"],
+            line["seconds"],
+            line["clients_per_second"],
+            reads,
+            line["cpu_ms_per_client"],
+        )
+        said = [number(value) if isinstance(value, float) else f"{value:,}" for value in cells]
+        rows.append([line["mode"], *(said if line["complete"] else [MISSING] * len(said))])
+    if not rows:
+        return "Not measured yet: `python -m bench.suite --only resume`."
+    head = ["server", "clients", "messages", "seconds", "clients/s", "reads", "CPU ms each"]
+    return table(head, rows)
+
+
+def scale(lines: Lines) -> str:
+    """One process and two."""
+    return _of(
+        lines,
+        "scale",
+        (
+            ("CPU µs with one", "cpu_us_with_one", 1),
+            ("with two", "cpu_us_with_two", 1),
+            ("two deliver, × one", "times_one", 1),
+            ("kept pace", "kept_pace", 1),
+        ),
+    )
+
+
+def machine(lines: Lines) -> str:
+    """Say what was measured on, and when."""
+    if not lines.all:
+        return "Nothing is measured yet: `make bench`."
+    newest = max(lines.all, key=lambda line: str(line["at"]))
+    about = newest["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    took = {line["entry"]: line["took_seconds"] for line in lines.all}
+    loads = [line["load_average"] for line in lines.all if "load_average" in line]
+    busy = f" The load average before each was {min(loads)} to {max(loads)}." if loads else ""
+    return (
+        f"{about['cores']} cores of {about['processor']}; Python {about['python']}, {versions}. "
+        f"Measured from {min(str(line['at']) for line in lines.all)} to {newest['at']} UTC; the "
+        f"commands took {sum(took.values()) / 60:.0f} minutes together.{busy}"
+    )

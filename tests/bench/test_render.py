@@ -1,0 +1,197 @@
+"""The page of figures, out of stored lines."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import render
+from bench.render import page, tables
+from bench.render.lines import Lines
+from bench.render.plots import plots
+from bench.render.published import over_centrifuge
+from bench.render.svg import bars, curves
+from bench.render.targets import TARGETS, Part, targets, verdict
+from bench.render.text import number, table
+
+ABOUT = {
+    "at": "2026-11-25 10:00",
+    "took_seconds": 60.0,
+    "machine": {"cores": 2, "processor": "X", "python": "3.11.7", "versions": {"django": "5.2"}},
+}
+
+
+def line(entry: str, benchmark: str, **sides: Any) -> dict[str, Any]:
+    settings = sides.pop("settings", {})
+    made = {name: {"complete": True, **figures} for name, figures in sides.items()}
+    return {"entry": entry, "benchmark": benchmark, "settings": settings, **ABOUT, **made}
+
+
+def paced(ours: float, nats: float = 10.0, baseline: float = 200.0) -> dict[str, Any]:
+    figures = {"ours": ours, "nats": nats, "baseline": baseline}
+    return line(
+        "paced",
+        "fanout",
+        **{name: {"cpu_us_per_delivery": value} for name, value in figures.items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (12345.6, "12,346"), (99.96, "100.0"), (12.34, "12.3"), (0.0412, "0.04")],
+)
+def test_a_figure_has_three_digits(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_table() -> None:
+    assert table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+
+
+def test_a_figure_of_incomplete_rounds_is_none() -> None:
+    stored = paced(5.0)
+    stored["nats"]["complete"] = False
+    lines = Lines([stored])
+    assert lines.figure("paced", "ours", "cpu_us_per_delivery") == 5.0
+    assert lines.figure("paced", "nats", "cpu_us_per_delivery") is None
+    assert lines.quotient("paced", "ours", "nats", "cpu_us_per_delivery") is None
+    assert lines.figure("nowhere", "ours", "cpu_us_per_delivery") is None
+
+
+def test_ours_comes_first_then_the_baseline_then_peers() -> None:
+    stored = paced(5.0) | {"ratios": {"nats": 2.0}}
+    assert Lines([stored]).sides("paced") == ["ours", "baseline", "nats"]
+
+
+def test_the_chain_to_centrifuge_multiplies_two_quotients() -> None:
+    assert over_centrifuge(0.5, "nats", "paced_cpu") == pytest.approx(0.5 * 14.6 / 11.8)
+    assert over_centrifuge(None, "nats", "paced_cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("ours", "met"),
+    [(5.0, "yes"), (6.0, "**no**"), (10.5, "**no**")],  # NATS is 10, Centrifuge so 8.08
+)
+def test_the_first_target_needs_both_quotients(ours: float, met: str) -> None:
+    parts = TARGETS[0].judge(Lines([paced(ours)]))
+    assert verdict(parts) == met
+    assert [part.met for part in parts] == [ours <= 10, ours <= 0.7 * 10 * 11.8 / 14.6]
+
+
+def test_a_missed_condition_decides_before_one_that_was_not_measured() -> None:
+    assert verdict([Part("", True), Part("", None)]) == "–"
+    assert verdict([Part("", False), Part("", None)]) == "**no**"
+
+
+def test_flatness_is_judged_by_the_floor_of_the_same_run() -> None:
+    def judged(ours: float, patterns: float) -> list[bool | None]:
+        lines = Lines(
+            [
+                line("large", "flat", ours={"growth": ours}, floor={"growth": 1.5}),
+                line("patterns", "flat", ours={"growth_overall": patterns}),
+            ]
+        )
+        return [part.met for part in next(x for x in TARGETS if x.name == "T8").judge(lines)]
+
+    assert judged(1.79, 1.2) == [True, True]
+    assert judged(1.81, 0.79) == [False, False]
+
+
+def test_resuming_is_judged_by_its_slower_case() -> None:
+    stored = {
+        "entry": "resume",
+        "complete": True,
+        "replay_reads": 90,
+        "log_reads": 0,
+        "settings": {"topics": 50},
+    }
+    lines = Lines(
+        [
+            line("connect", "connect", ours={"resume_connects_per_second": 1200}),
+            stored | {"mode": "restarted", "seconds": 16.0},
+            stored | {"mode": "warm", "seconds": 4.0, "log_reads": 20},
+        ]
+    )
+    judge = next(x for x in TARGETS if x.name == "T7").judge
+    assert [part.met for part in judge(lines)] == [True, False, True, True, False]
+
+
+def test_without_lines_everything_is_said_to_be_unmeasured() -> None:
+    lines = Lines([])
+    assert "**no**" not in targets(lines)
+    assert all(verdict(target.judge(lines)) == "–" for target in TARGETS)
+    assert "Not measured yet" in tables.paced(lines)
+    assert plots(lines) == {}
+
+
+def test_the_machine_and_how_busy_it_was() -> None:
+    one, two = paced(5.0) | {"load_average": 0.4}, paced(5.0) | {"load_average": 2.5}
+    two |= {"entry": "saturated", "took_seconds": 120.0, "at": "2026-11-25 10:02"}
+    said = tables.machine(Lines([one, two]))
+    assert "2 cores of X; Python 3.11.7, django 5.2" in said
+    assert "from 2026-11-25 10:00 to 2026-11-25 10:02 UTC; the commands took 3 minutes" in said
+    assert said.endswith("The load average before each was 0.4 to 2.5.")
+    assert "load average" not in tables.machine(Lines([paced(5.0)]))
+
+
+@pytest.mark.parametrize(("kept", "said"), [(True, "yes"), (False, "**no**"), (None, "–")])
+def test_whoever_did_not_keep_the_pace_is_named(kept: bool | None, said: str) -> None:
+    stored = paced(5.0)
+    stored["ours"]["kept_pace"] = kept
+    ours = tables.paced(Lines([stored])).splitlines()[2]
+    assert ours.startswith("| Bellwether |")
+    assert ours.endswith(f"| {said} |")
+
+
+def test_what_stands_between_markers_is_replaced_and_the_rest_stays() -> None:
+    text = "above\n<!-- bench: paced -->\nold\n<!-- /bench -->\nbelow\n"
+    once = page.rendered(text, Lines([paced(5.0)]))
+    assert once.startswith("above\n<!-- bench: paced -->\n| server |")
+    assert once.endswith("|\n<!-- /bench -->\nbelow\n")
+    assert "old" not in once
+    assert page.rendered(once, Lines([paced(5.0)])) == once
+
+
+def test_a_marker_that_nobody_knows_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        page.rendered("<!-- bench: nothing -->\n<!-- /bench -->", Lines([]))
+
+
+def widths(svg: str) -> list[float]:
+    rects = ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}rect")
+    return [float(rect.attrib["width"]) for rect in rects]
+
+
+def test_bars_are_as_long_as_their_values_while_those_are_close() -> None:
+    short, long = widths(bars("t", "n", {"a": 10.0, "b": 5.0}, ours="a"))
+    assert short / long == pytest.approx(0.5, abs=0.01)
+
+
+def test_bars_that_differ_widely_are_logarithmic_and_say_so() -> None:
+    svg = bars("t", "n", {"a": 1.0, "b": 10.0, "c": 1000.0}, ours="a")
+    one, two, three = widths(svg)
+    assert 0.05 < one / three < two / three < 0.5
+    assert "logarithmic" in svg
+
+
+def test_curves_go_through_their_points_in_order() -> None:
+    svg = curves("t & u", "n", {"a": [(100, 5.0), (1000, 6.0)], "b": [(100, 50.0)]}, ours="a")
+    tree = ET.fromstring(svg)
+    [first, _] = tree.iter("{http://www.w3.org/2000/svg}polyline")
+    places = [tuple(map(float, point.split(","))) for point in first.attrib["points"].split()]
+    assert places[0][0] < places[1][0]
+    assert places[0][1] > places[1][1]  # up is less in SVG
+
+
+def test_the_page_is_what_its_lines_say() -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    lines = Lines(json.loads(text) for text in render.STORED.read_text().splitlines())
+    written = (docs / "performance.md").read_text()
+    assert page.rendered(written, lines) == written, "run python -m bench.render"
+    drawn = plots(lines)
+    assert {path.name for path in (docs / "performance").glob("*.svg")} == set(drawn)
+    for name, text in drawn.items():
+        assert (docs / "performance" / name).read_text() == text
+        assert f"performance/{name}" in written

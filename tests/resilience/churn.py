@@ -1,0 +1,132 @@
+"""Clients that connect, subscribe and leave, again and again: does the server keep any of it?"""
+
+import asyncio
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench.load.connection import Opening
+from bench.load.dialects import Conversation, expect, frame
+from bench.load.frames import Opcode, encode
+from bench.load.tally import Tally
+from tests.deployment import Deployment
+from tests.resilience.observed import DEPLOYED, MIB, Held, back_to, held, resident
+
+BACK_WITHIN = 15.0
+"""Seconds in which a server lets go of what belonged to those who left."""
+
+OPEN_WITHIN = 60.0
+"""Seconds in which a client must be subscribed, on a machine that does other things too."""
+
+_CLOSE = encode(Opcode.CLOSE, struct.pack("!H", 1000))
+
+
+@dataclass(frozen=True)
+class Churn:
+    """How much of it.
+
+    cycles: connections in all. clients: names that share them. at_once: connections at a time.
+    every: cycles between two looks at the memory.
+    """
+
+    cycles: int
+    clients: int
+    at_once: int = 32
+    every: int = 5_000
+
+
+@dataclass
+class Outcome:
+    """What a run found.
+
+    memory: bytes resident, by the cycles done. base, after: what the server held before and after.
+    back_after: seconds. seconds: of all cycles.
+    """
+
+    base: Held
+    memory: dict[int, int] = field(default_factory=dict)
+    after: Held | None = None
+    back_after: float = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        rows = "\n".join(
+            f"{cycles:>7} cycles  {size / MIB:.1f} MiB" for cycles, size in self.memory.items()
+        )
+        return (
+            f"before  {self.base}\n{rows}\nafter   {self.after}, {self.back_after:.1f} s after the"
+            f" last had left\n{max(self.memory) / self.seconds:.0f} cycles a second"
+        )
+
+
+class Visitors:
+    """Who comes next and what it says; an implementation of bench.load.dialects.Speaker."""
+
+    path = "/ws"
+
+    def __init__(self, port: int, key: str, clients: int) -> None:
+        self.headers = {"Sec-WebSocket-Protocol": "notifications.v1.json"}
+        self.port = port
+        self._key = key
+        self._clients = clients
+
+    def converse(self, index: int) -> Conversation:
+        """Authenticate, end what the last visit left, subscribe to a topic that nobody had."""
+        visit, client = divmod(index, self._clients)
+        hello = frame(type="auth", token=self._key, clientId=f"churn-{client}")
+        held = expect((yield hello), "auth_success")["subscriptions"]
+        standing = f"crowd.{client}.*"
+        if standing not in {row["topic"] for row in held}:
+            expect((yield frame(type="subscribe", id=1, topic=standing)), "subscribed")
+        for row in held:
+            if row["topic"] != standing:
+                gone = frame(type="unsubscribe", id=2, subscriptionId=row["subscriptionId"])
+                expect((yield gone), "unsubscribed")
+        topic = f"crowd.{client}.visit-{visit}"
+        subscribed = expect((yield frame(type="subscribe", id=3, topic=topic)), "subscribed")
+        if visit % 2:
+            own = frame(type="unsubscribe", id=4, subscriptionId=subscribed["subscriptionId"])
+            expect((yield own), "unsubscribed")
+
+
+async def churn(deployment: Deployment, plan: Churn, tell: Callable[[str], None]) -> Outcome:
+    """Run it against one server of a deployment; `tell` gets a line now and then."""
+    deployment.env.update(DEPLOYED)
+    key = deployment.manage("create_api_key", "churn", "--grant-subscribe=**").strip()
+    server = deployment.start()
+    visitors = Visitors(server.port, key, plan.clients)
+    tally, gate = Tally(), asyncio.Semaphore(plan.at_once)
+    loop = asyncio.get_running_loop()
+    # A visit would take over the one before it.
+    turns = [asyncio.Lock() for _ in range(plan.clients)]
+
+    async def visit(index: int) -> None:
+        async with gate, turns[index % plan.clients]:
+            opening = Opening(visitors, index, tally)
+            async with asyncio.timeout(OPEN_WITHIN):
+                transport, _ = await loop.create_connection(
+                    lambda: opening, "127.0.0.1", server.port
+                )
+                try:
+                    subscriber = await opening.subscribed
+                    if index % 3:
+                        transport.write(_CLOSE)
+                        while not subscriber.lost:
+                            await asyncio.sleep(0.005)
+                finally:
+                    transport.abort()  # every third is gone without a word
+
+    # The pool of database connections and the pages of code are filled by the first visits.
+    await asyncio.gather(*(visit(index) for index in range(plan.clients)))
+    await asyncio.sleep(1)
+    outcome = Outcome(base=await asyncio.to_thread(held, server))
+    started = time.monotonic()
+    for first in range(0, plan.cycles, plan.every):
+        last = min(first + plan.every, plan.cycles)
+        await asyncio.gather(*(visit(plan.clients + index) for index in range(first, last)))
+        outcome.memory[last] = resident(server)
+        tell(f"{last} cycles, {outcome.memory[last] / MIB:.1f} MiB")
+    outcome.seconds = time.monotonic() - started
+    outcome.after, outcome.back_after = await back_to(server, outcome.base, within=BACK_WITHIN)
+    return outcome
