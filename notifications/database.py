@@ -8,7 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, InterfaceError, close_old_connections
@@ -49,7 +49,8 @@ async def in_database_apart(
     within: seconds until it is given up. late: called with the result that came after that.
     """
     loop = asyncio.get_running_loop()
-    future = loop.run_in_executor(_executor_of(os.getpid(), "apart"), _with_connection, work)
+    executor = _executor_of(os.getpid(), "apart")
+    future = loop.run_in_executor(executor, partial(_with_connection, work))
 
     def ended(_: object) -> None:
         if not future.cancelled() and future.exception() is None:

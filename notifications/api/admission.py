@@ -12,8 +12,9 @@ from notifications import metrics
 from notifications.errors import NotificationError, Overloaded, RateLimited
 from notifications.resilience.sharing import Room, SharedBound
 
-REQUESTS = 2_000
-"""Requests to publish that a process serves at once."""
+REQUESTS = 500
+"""Requests to publish that a process serves at once. More would not be served sooner: they would
+wait longer, until their deadline, and have been served for nothing."""
 
 BODY_BYTES = 64 * 1024 * 1024
 """Bytes of bodies that a process holds at once; the messages made of them take as many again."""

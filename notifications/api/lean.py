@@ -36,7 +36,9 @@ from notifications.errors import (
     BadFrame,
     InternalError,
     NotificationError,
+    Overloaded,
     PayloadTooLarge,
+    RateLimited,
     Unavailable,
 )
 from notifications.log.records import Publication
@@ -61,6 +63,13 @@ CUT_BYTES = 1024 * 1024
 BODY_DEADLINE = 30.0
 """Seconds that a client has to send its body."""
 
+REFUSAL_PAUSE = 0.5
+"""Seconds that a refusal for want of room is held back: who sends again at once, whatever its
+Retry-After says, would otherwise have the server do nothing but refuse."""
+
+REFUSALS = 5_000
+"""Refusals that are held back at once; more go out at once."""
+
 SINGLE = "/api/v1/publish"
 BATCH = "/api/v1/publish/batch"
 
@@ -78,6 +87,7 @@ class LeanPublish:
         self._application = application
         self._admission = admission
         self._credentials = Credentials()
+        self._held_back = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -92,6 +102,9 @@ class LeanPublish:
                     return
                 status, body = await self._answer(scope, receive, came, admitted)
             await _send(send, status, body, [_JSON_HEADER])
+        except (Overloaded, RateLimited) as error:
+            await self._hold_back()
+            await _send_problem(send, error)
         except NotificationError as error:
             await _send_problem(send, error)
         except _Gone:
@@ -101,6 +114,14 @@ class LeanPublish:
             await _send_problem(
                 send, InternalError("The server failed on this request; its log says why. Retry.")
             )
+
+    async def _hold_back(self) -> None:
+        if self._held_back < REFUSALS:
+            self._held_back += 1
+            try:
+                await asyncio.sleep(REFUSAL_PAUSE)
+            finally:
+                self._held_back -= 1
 
     async def _hand_on(
         self, scope: Scope, receive: Receive, send: Send, admitted: Admitted

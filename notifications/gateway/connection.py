@@ -62,6 +62,10 @@ CLOSE_TIMEOUT = 5.0
 SLOW_CLOSE_TIMEOUT = 2.0
 """The same for a peer that was too slow to read."""
 
+PATIENCE = (1.0, 1.5)
+"""Heartbeat intervals of silence, of which each connection has one between these, after which its
+peer's library is pinged. Whoever sends its heartbeats needs no pings."""
+
 TOKEN_WARNING = 60_000
 """Milliseconds before its expiry at which a client is told about its token."""
 
@@ -105,8 +109,9 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
         self._last_received = self._loop.time()
-        # At a random phase, so that the pings of many who came at once spread out.
-        self._ping_at = self._last_received + random.uniform(0, conf().heartbeat_interval)  # noqa: S311
+        # Different ones, so that the pings to many who fell silent at once spread out.
+        self._patience = random.uniform(*PATIENCE) * conf().heartbeat_interval  # noqa: S311
+        self._pinged_at = 0.0
         self._outbound: Outbound = (
             DirectOutbound(self._transport, process.flusher)
             if self._transport is not None
@@ -282,8 +287,8 @@ class Connection:
         heard = self._last_received
         if self._transport is not None:
             heard = max(heard, self._transport.last_received)
-            if now >= self._ping_at:
-                self._ping_at = now + conf().heartbeat_interval
+            if now - heard > self._patience and self._pinged_at < heard:
+                self._pinged_at = now
                 self._transport.ping()
         if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
             self.act(self.conversation.heartbeat_missed())

@@ -27,6 +27,9 @@ QUEUE_BYTES = 64 * 1024 * 1024
 GROUP_BOUND = 1_000
 """Publications that share a transaction at most."""
 
+ENOUGH = 100
+"""Publications for which the writer is woken at once: a busy loop's next turn may be far."""
+
 GROUP_BYTES = 8 * 1024 * 1024
 """Bytes of payload and metadata that share a transaction at most; one batch may have as many."""
 
@@ -41,9 +44,20 @@ class Ticket:
 
     publications: those that are still to be appended. ephemeral: the outcomes of those that were
     only relayed, by their index among all. loop: whose future it is; None for a thread's.
+    answer: on its way to the loop once it is set.
     """
 
-    __slots__ = ("ephemeral", "future", "holder", "loop", "publications", "size", "state", "weight")
+    __slots__ = (
+        "answer",
+        "ephemeral",
+        "future",
+        "holder",
+        "loop",
+        "publications",
+        "size",
+        "state",
+        "weight",
+    )
 
     def __init__(
         self, publications: Sequence[Publication], loop: asyncio.AbstractEventLoop | None = None
@@ -51,6 +65,7 @@ class Ticket:
         self.publications = publications
         self.ephemeral: dict[int, Outcome] = {}
         self.loop = loop
+        self.answer: Answer | None = None
         self.future: Future[list[Outcome]] | asyncio.Future[list[Outcome]] = (
             Future() if loop is None else loop.create_future()
         )
@@ -82,17 +97,19 @@ def deliver(answers: Iterable[tuple[Ticket, Answer]]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Ticket, Answer]]] = {}
     for ticket, answer in answers:
         if ticket.loop is None:
-            _settle([(ticket, answer)])
+            settle([(ticket, answer)])
         else:
+            ticket.answer = answer
             by_loop.setdefault(ticket.loop, []).append((ticket, answer))
     for loop, settled in by_loop.items():
         try:
-            loop.call_soon_threadsafe(_settle, settled)
+            loop.call_soon_threadsafe(settle, settled)
         except RuntimeError:
             continue  # the loop is closed, so nobody waits there
 
 
-def _settle(settled: list[tuple[Ticket, Answer]]) -> None:
+def settle(settled: list[tuple[Ticket, Answer]]) -> None:
+    """Answer tickets of this loop, or of threads."""
     for ticket, answer in settled:
         if ticket.future.done():
             continue  # who waited has gone
@@ -153,7 +170,7 @@ class AppendQueue:
             self._tickets.append(ticket)
             if not self._is_idle:
                 return not self._is_open
-            if ticket.loop is None:
+            if ticket.loop is None or self._count.used >= ENOUGH:
                 self._work.notify()
                 return False
             if self._waking is ticket.loop:

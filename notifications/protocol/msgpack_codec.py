@@ -15,20 +15,16 @@ import msgspec
 from notifications.errors import BadFrame
 from notifications.protocol.client_frames import ClientFrame
 from notifications.protocol.decoding import TakePayload, only_frame, read_batch, read_frame
+from notifications.protocol.foreign import COMMON_DEPTH, HOLDABLE, look_again
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import (
-    MAX_DEPTH,
     MAX_KEYS,
     PAYLOAD_BYTES,
     payload_too_large,
 )
-from notifications.protocol.refusals import Refusal, structural, too_complex, undecodable
+from notifications.protocol.refusals import Refusal, too_complex, undecodable
 from notifications.protocol.server_frames import Message, Position, ServerFrame
 from notifications.protocol.values import Frame
-
-_COMMON_DEPTH = 6
-"""Levels of a frame that are checked while it is decoded. More would be rare, and each doubles the
-time that the decoder takes to be made."""
 
 
 def _json_value(depth: int) -> Any:
@@ -46,20 +42,11 @@ class _Published(msgspec.Struct):
     payload: msgspec.Raw
 
 
-_COMMON = msgspec.msgpack.Decoder(_json_value(_COMMON_DEPTH))
-_ANYTHING = msgspec.msgpack.Decoder()
+_COMMON = msgspec.msgpack.Decoder(_json_value(COMMON_DEPTH))
 _ARRAY = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _PUBLISHED = msgspec.msgpack.Decoder(_Published)
 _PACKER = msgspec.msgpack.Encoder()
 _WRITER = msgspec.json.Encoder()
-
-_NO_JSON = msgspec.Raw(b"1e999")
-"""JSON text that no decoder takes for a value: it stands where JSON has nothing to stand there, so
-that a field with it is refused, forgiven or ignored as such fields are."""
-
-
-def _array16(count: int) -> bytes:
-    return b"\xdc" + count.to_bytes(2, "big")
 
 
 class _StoredMessage(Frame, frozen=True, kw_only=True, tag="message"):
@@ -194,55 +181,22 @@ _ARRAYS = frozenset(bytes((first,)) for first in (*range(0x90, 0xA0), 0xDC, 0xDD
 """What begins a fixarray, an array 16 and an array 32."""
 
 
+def _array16(count: int) -> bytes:
+    return b"\xdc" + count.to_bytes(2, "big")
+
+
 def _to_json(raw: bytes) -> bytes | Refusal:
     """Write a frame as compact JSON, or say why it is none."""
     try:
         return _WRITER.encode(_COMMON.decode(raw))
     except msgspec.ValidationError as fault:
         # Repeated keys count each time, and only this decoder has seen them.
-        return too_complex() if "of length" in str(fault) else _look_again(raw)
+        told = str(fault)
+        if "of length" in told:
+            return too_complex()
+        return look_again(raw, may_be_plain="got `array`" in told or "got `object`" in told)
     except (ValueError, RecursionError):
         return undecodable(MsgpackCodec.text)
-
-
-def _look_again(raw: bytes) -> bytes | Refusal:
-    """Do the same for a frame that is deep, or holds what JSON cannot."""
-    try:
-        value = _ANYTHING.decode(raw)
-        if isinstance(value, dict) and not _has_text_keys(value):
-            return structural("Send frames whose keys are text.")
-        return _WRITER.encode(_what_json_holds(value, MAX_DEPTH))
-    except (_TooComplexError, RecursionError):
-        return too_complex()
-    except ValueError:
-        return undecodable(MsgpackCodec.text)
-
-
-class _TooComplexError(Exception):
-    """A value exceeds the bounds of nesting or of keys."""
-
-
-def _what_json_holds(value: Any, depth: int) -> Any:
-    """Return a value with _NO_JSON in place of each part that JSON cannot hold."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else _NO_JSON
-    if not isinstance(value, list | dict):
-        return _NO_JSON
-    if not depth:
-        raise _TooComplexError
-    if isinstance(value, list):
-        return [_what_json_holds(one, depth - 1) for one in value]
-    if len(value) > MAX_KEYS:
-        raise _TooComplexError
-    if not _has_text_keys(value):
-        return _NO_JSON
-    return {key: _what_json_holds(one, depth - 1) for key, one in value.items()}
-
-
-def _has_text_keys(value: dict[Any, Any]) -> bool:
-    return all(isinstance(key, str) for key in value)
 
 
 def _payload_of(raw: bytes) -> TakePayload:
@@ -252,10 +206,7 @@ def _payload_of(raw: bytes) -> TakePayload:
         try:
             msgspec.json.decode(text)
         except ValueError:
-            raise BadFrame(
-                "Send `payload` as what JSON can hold too: no binary, no extension types,"
-                " only finite numbers, and text as keys."
-            ) from None
+            raise BadFrame(f"Send `payload` as {HOLDABLE}.") from None
         if len(raw) > PAYLOAD_BYTES:
             size = len(bytes(_PUBLISHED.decode(raw).payload))
             if size > PAYLOAD_BYTES:

@@ -26,6 +26,12 @@ ONE = json.dumps({"topic": "a.b", "payload": 1}).encode()
 WAIT = 10.0
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold no refusal back."""
+    monkeypatch.setattr(lean_module, "REFUSAL_PAUSE", 0)
+
+
 @pytest.fixture
 async def keys() -> AsyncIterator[list[str]]:
     made = [
@@ -197,3 +203,20 @@ def test_the_two_refusals() -> None:
         admission.enter("a")
     with admission.enter("a"), admission.enter("b"), pytest.raises(Overloaded):
         admission.enter("c")
+
+
+async def test_refusals_are_held_back_but_not_more_of_them_than_is_bearable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lean_module, "REFUSAL_PAUSE", 600)
+    monkeypatch.setattr(lean_module, "REFUSALS", 2)
+    app = LeanPublish(never, admission=Admission(requests=0))
+    held = [Request(app, "bw_a"), Request(app, "bw_b")]
+    await asyncio.sleep(0)
+    assert app._held_back == 2
+    assert await Request(app, "bw_c").answer() == (503, "OVERLOADED")
+    assert [request.sent for request in held] == [[], []]
+    for request in held:
+        request.task.cancel()
+    await asyncio.gather(*(request.task for request in held), return_exceptions=True)
+    assert app._held_back == 0

@@ -1,6 +1,7 @@
 """The contract with uvicorn: our protocol class leans on its internals, so they are tested."""
 
 import asyncio
+import logging
 import socket
 from typing import Any
 
@@ -117,3 +118,35 @@ async def test_websocket_level_pongs_are_signs_of_life(embedded: Deployment) -> 
         )
         await answers.subscribe("a.b")
         vanished.connection.transport.abort()
+
+
+@pytest.mark.server
+@pytest.mark.sqlite
+async def test_pings_are_for_the_silent_and_come_one_by_one(embedded: Deployment) -> None:
+    key = make_key(embedded)
+    server = embedded.start(NOTIFICATIONS_HEARTBEAT_INTERVAL_SECONDS="1")
+    heard: dict[str, list[str]] = {"silent": [], "lively": []}
+
+    def logger(name: str) -> logging.Logger:
+        made = logging.Logger(name, logging.DEBUG)
+        handler = logging.Handler()
+        handler.emit = lambda record: heard[name].append(record.getMessage())  # type: ignore[method-assign]
+        made.addHandler(handler)
+        return made
+
+    def pings(name: str) -> int:
+        return sum(line.startswith("< PING") for line in heard[name])
+
+    async with (
+        connect(server.socket_url, ping_interval=None, logger=logger("silent")) as silent,
+        connect(server.socket_url, ping_interval=None, logger=logger("lively")) as lively,
+    ):
+        await silent.authenticate(key, "silent")
+        await lively.authenticate(key, "lively")
+        async with asyncio.timeout(60):
+            while pings("silent") < 3:
+                await lively.request("verify", subscriptionIds=[])
+                await asyncio.sleep(0.05)
+        # It was never silent for an interval, unless this machine was.
+        assert pings("lively") < pings("silent")
+        assert await silent.request("verify", subscriptionIds=[])

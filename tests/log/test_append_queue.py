@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from notifications.errors import Overloaded, RateLimited
-from notifications.log.append_queue import AppendQueue, Ticket
+from notifications.log.append_queue import ENOUGH, AppendQueue, Ticket
 from tests.records import publication
 
 
@@ -120,3 +120,24 @@ async def test_a_loop_that_died_before_it_woke_the_writer_wakes_nobody_for_ever(
     assert taken == [2]
     queue.close()
     await asyncio.to_thread(taker.join, 10)
+
+
+async def test_when_enough_waits_the_writer_is_not_left_to_the_next_turn_of_the_loop() -> None:
+    queue = AppendQueue()
+    queue.open()
+    taken = threading.Event()
+
+    def take() -> None:
+        queue.take()
+        taken.set()
+
+    taker = threading.Thread(target=take, daemon=True)
+    taker.start()
+    while not queue._is_idle:
+        await asyncio.sleep(0.001)
+    loop = asyncio.get_running_loop()
+    queue.put(Ticket([publication("t")], loop))
+    assert not taken.wait(0.05), "the loop has not come so far"
+    queue.put(Ticket([publication("t")] * ENOUGH, loop))
+    assert taken.wait(10), "without a turn of the loop"
+    taker.join(10)

@@ -13,7 +13,7 @@ from django.db import DatabaseError, OperationalError, connection
 from notifications.errors import InternalError, NotificationError, Overloaded, Unavailable
 from notifications.log import group_commit
 from notifications.log.append import append
-from notifications.log.append_queue import AppendQueue
+from notifications.log.append_queue import AppendQueue, Ticket, deliver
 from notifications.log.group_commit import GroupCommit
 from notifications.log.records import Appended, Outcome, Publication, Record, Unwritten
 from notifications.models import Message
@@ -371,6 +371,16 @@ async def test_those_who_wait_in_an_event_loop_are_woken_at_once_for_all(
     assert len(answers) == 20
     assert appender.groups[1:] == [["a"] * 20], "what one turn of the loop brings is one group"
     assert len(calls) == 1
+
+
+async def test_an_answer_that_is_on_its_way_beats_the_deadline(commit: GroupCommit) -> None:
+    ticket = Ticket([publication("a")], asyncio.get_running_loop())
+    outcomes: list[Outcome] = [Appended("id", "a", 1, 0, 1, 0)]
+    deliver([(ticket, outcomes)])
+    commit._expire(ticket)  # a busy loop may run the timer first
+    assert isinstance(ticket.future, asyncio.Future)
+    assert await ticket.future == outcomes
+    await asyncio.sleep(0)  # the answer itself comes too late, and does no harm
 
 
 def test_an_event_loop_that_ends_leaves_the_writer_to_others(

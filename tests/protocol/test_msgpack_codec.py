@@ -273,6 +273,29 @@ def test_a_frame_with_a_key_that_is_no_text() -> None:
     )
 
 
+def test_nobody_can_make_the_server_look_for_long() -> None:
+    small: Any = {"type": "ping", "x": [[]] * 3_900 + [b"x"]}
+    assert MSGPACK.decode_inbound(msgpack.packb(small)) == Ping()
+    large = {"type": "publish", "id": 1, "topic": "a", "payload": [[]] * 4_000 + [b"x"]}
+    refusal = MSGPACK.decode_inbound(msgpack.packb(large))
+    assert isinstance(refusal, Refusal)
+    assert (refusal.error.message, refusal.id, refusal.is_structural) == (
+        "Send what JSON can hold too: no binary, no extension types, only finite numbers,"
+        " and text as keys.",
+        None,
+        True,
+    )
+    deep = MSGPACK.decode_inbound(msgpack.packb(publish_of(nested(12, [1] * 40_000))))
+    assert isinstance(deep, Publish), "it is only deep"
+    deep = MSGPACK.decode_inbound(msgpack.packb(publish_of(nested(12, [[]] * 15_900))))
+    assert isinstance(deep, Publish)
+    deep = MSGPACK.decode_inbound(msgpack.packb(publish_of(nested(12, [[]] * 16_000))))
+    assert isinstance(deep, Refusal)
+    assert deep.error.message.startswith("Send at most 16,000 objects and arrays in a frame")
+    flat = MSGPACK.decode_inbound(msgpack.packb(publish_of([[]] * 40_000)))
+    assert isinstance(flat, Publish)
+
+
 # --- Bounds ---------------------------------------------------------------------------------------
 
 
@@ -304,7 +327,7 @@ def test_its_json_may_be_longer() -> None:
     assert json.loads(bytes(frame.payload)) == payload
 
 
-def nested(levels: int, core: Any, *, in_maps: bool) -> Any:
+def nested(levels: int, core: Any, *, in_maps: bool = False) -> Any:
     for _ in range(levels):
         core = {"a": core} if in_maps else [core]
     return core
@@ -326,7 +349,7 @@ def test_depth_is_exact(levels: int, core: Any, in_maps: bool) -> None:
 @pytest.mark.parametrize("levels", [1, 4, 9])
 @pytest.mark.parametrize("keys", [256, 257])
 def test_keys_are_counted_in_each_object(levels: int, keys: int) -> None:
-    wide = nested(levels, {f"k{n}": n for n in range(keys)}, in_maps=False)
+    wide = nested(levels, {f"k{n}": n for n in range(keys)})
     decoded = MSGPACK.decode_inbound(msgpack.packb({"type": "ping", "x": [wide, b"x"]}))
     assert isinstance(decoded, Refusal) is (keys > 256)
 

@@ -4,7 +4,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench.load.connection import Opening
 from bench.load.dialects import Conversation, expect, frame
@@ -18,6 +18,9 @@ BACK_WITHIN = 15.0
 
 OPEN_WITHIN = 60.0
 """Seconds in which a client must be subscribed, on a machine that does other things too."""
+
+RETRIES = 30
+"""Times that a client comes back, a second each, when the server says that it cannot just now."""
 
 _CLOSE = encode(Opcode.CLOSE, struct.pack("!H", 1000))
 
@@ -40,15 +43,17 @@ class Churn:
 class Outcome:
     """What a run found.
 
-    memory: bytes resident, by the cycles done. base, after: what the server held before and after.
-    back_after: seconds. seconds: of all cycles.
+    base, after: what the server held before and after. memory: bytes resident, by the cycles done.
+    back_after: seconds. seconds: of all cycles. refused: answers that the server could not serve a
+    client just now (its database has deadlines); the client came back.
     """
 
     base: Held
-    memory: dict[int, int] = field(default_factory=dict)
-    after: Held | None = None
-    back_after: float = 0.0
-    seconds: float = 0.0
+    memory: dict[int, int]
+    after: Held
+    back_after: float
+    seconds: float
+    refused: int
 
     def __str__(self) -> str:
         rows = "\n".join(
@@ -56,7 +61,8 @@ class Outcome:
         )
         return (
             f"before  {self.base}\n{rows}\nafter   {self.after}, {self.back_after:.1f} s after the"
-            f" last had left\n{max(self.memory) / self.seconds:.0f} cycles a second"
+            f" last had left\n{max(self.memory) / self.seconds:.0f} cycles a second,"
+            f" {self.refused} clients refused for a moment"
         )
 
 
@@ -90,43 +96,65 @@ class Visitors:
             expect((yield own), "unsubscribed")
 
 
+class _Run:
+    def __init__(self, deployment: Deployment, plan: Churn) -> None:
+        deployment.env.update(DEPLOYED)
+        key = deployment.manage("create_api_key", "churn", "--grant-subscribe=**").strip()
+        self.server = deployment.start()
+        self.refused = 0
+        self._plan = plan
+        self._visitors = Visitors(self.server.port, key, plan.clients)
+        self._gate = asyncio.Semaphore(plan.at_once)
+        # A visit would take over the one before it.
+        self._turns = [asyncio.Lock() for _ in range(plan.clients)]
+        self._tally = Tally()
+
+    async def visits(self, first: int, last: int) -> None:
+        """Come and go, from one number to before another."""
+        await asyncio.gather(*map(self._visit, range(first, last)))
+
+    async def _visit(self, index: int) -> None:
+        async with self._gate, self._turns[index % self._plan.clients]:
+            for _ in range(RETRIES):
+                try:
+                    return await self._come_and_go(index)
+                except ConnectionError as error:
+                    if '"temporary":true' not in str(error):
+                        raise
+                    self.refused += 1
+                    await asyncio.sleep(1)
+        raise AssertionError(f"the server could not serve visit {index}, {RETRIES} times")
+
+    async def _come_and_go(self, index: int) -> None:
+        opening = Opening(self._visitors, index, self._tally)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(OPEN_WITHIN):
+            transport, _ = await loop.create_connection(
+                lambda: opening, "127.0.0.1", self.server.port
+            )
+            try:
+                subscriber = await opening.subscribed
+                if index % 3:
+                    transport.write(_CLOSE)
+                    while not subscriber.lost:
+                        await asyncio.sleep(0.005)
+            finally:
+                transport.abort()  # every third is gone without a word
+
+
 async def churn(deployment: Deployment, plan: Churn, tell: Callable[[str], None]) -> Outcome:
     """Run it against one server of a deployment; `tell` gets a line now and then."""
-    deployment.env.update(DEPLOYED)
-    key = deployment.manage("create_api_key", "churn", "--grant-subscribe=**").strip()
-    server = deployment.start()
-    visitors = Visitors(server.port, key, plan.clients)
-    tally, gate = Tally(), asyncio.Semaphore(plan.at_once)
-    loop = asyncio.get_running_loop()
-    # A visit would take over the one before it.
-    turns = [asyncio.Lock() for _ in range(plan.clients)]
-
-    async def visit(index: int) -> None:
-        async with gate, turns[index % plan.clients]:
-            opening = Opening(visitors, index, tally)
-            async with asyncio.timeout(OPEN_WITHIN):
-                transport, _ = await loop.create_connection(
-                    lambda: opening, "127.0.0.1", server.port
-                )
-                try:
-                    subscriber = await opening.subscribed
-                    if index % 3:
-                        transport.write(_CLOSE)
-                        while not subscriber.lost:
-                            await asyncio.sleep(0.005)
-                finally:
-                    transport.abort()  # every third is gone without a word
-
+    run = _Run(deployment, plan)
     # The pool of database connections and the pages of code are filled by the first visits.
-    await asyncio.gather(*(visit(index) for index in range(plan.clients)))
+    await run.visits(0, plan.clients)
     await asyncio.sleep(1)
-    outcome = Outcome(base=await asyncio.to_thread(held, server))
-    started = time.monotonic()
+    base, started = await asyncio.to_thread(held, run.server), time.monotonic()
+    memory: dict[int, int] = {}
     for first in range(0, plan.cycles, plan.every):
         last = min(first + plan.every, plan.cycles)
-        await asyncio.gather(*(visit(plan.clients + index) for index in range(first, last)))
-        outcome.memory[last] = resident(server)
-        tell(f"{last} cycles, {outcome.memory[last] / MIB:.1f} MiB")
-    outcome.seconds = time.monotonic() - started
-    outcome.after, outcome.back_after = await back_to(server, outcome.base, within=BACK_WITHIN)
-    return outcome
+        await run.visits(plan.clients + first, plan.clients + last)
+        memory[last] = resident(run.server)
+        tell(f"{last} cycles, {memory[last] / MIB:.1f} MiB")
+    seconds = time.monotonic() - started
+    after, back_after = await back_to(run.server, base, within=BACK_WITHIN)
+    return Outcome(base, memory, after, back_after, seconds, run.refused)
