@@ -31,6 +31,7 @@ from notifications.protocol.codec import DEFAULT_SUBPROTOCOL, SUBPROTOCOLS
 from notifications.protocol.conversation import Request
 from notifications.protocol.frames import Replay, Subscribe, SubscriptionOptions
 from notifications.protocol.states import State
+from notifications.services.subscriptions import SubscriptionChanges
 from notifications.topics.partitions import partition_of
 from tests.hub.test_hub import Net
 from tests.records import publication
@@ -96,7 +97,11 @@ async def client_of(hub: Hub, *patterns: str) -> Client:
     """Return a client that is authenticated and subscribed."""
     client = Client()
     process = SimpleNamespace(
-        hub=hub, flusher=Flusher(asyncio.get_running_loop()), note=lambda change: None, by_handle={}
+        hub=hub,
+        flusher=Flusher(asyncio.get_running_loop()),
+        subscriptions=SubscriptionChanges(),
+        note=lambda change: None,
+        by_handle={},
     )
     codec = SUBPROTOCOLS[DEFAULT_SUBPROTOCOL]
     connection = Connection(
