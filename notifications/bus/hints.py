@@ -2,7 +2,7 @@
 
 What waits to be sent goes out in as few envelopes as it can: a lone hint to the group of its
 partition, several together as a bundle, to one group for all partitions when they are of more than
-one. For what an envelope costs its sender hardly depends on what is in it.
+one. For an envelope costs the sender what forty small messages cost it otherwise.
 """
 
 from collections import deque
@@ -90,24 +90,23 @@ def take_envelope(waiting: deque[Hint]) -> tuple[str, dict[str, Any], list[Hint]
     Returns the group to send to, the envelope, and what is in it.
     """
     taken = [waiting.popleft()]
-    size, epoch = len(taken[0].records), taken[0].epoch
-    while waiting and waiting[0].epoch == epoch and size + len(waiting[0].records) <= HINT_BYTES:
+    size = len(taken[0].records)
+    while waiting and size + len(waiting[0].records) <= HINT_BYTES:
         taken.append(waiting.popleft())
         size += len(taken[-1].records)
     partition = taken[0].partition
     if len(taken) == 1:
         return group_of(partition), to_envelope(taken[0]), taken
     is_of_one = all(hint.partition == partition for hint in taken)
-    hints = [[hint.partition, hint.first, hint.last, hint.records] for hint in taken]
+    hints = [[hint.epoch, hint.partition, hint.first, hint.last, hint.records] for hint in taken]
     group = group_of(partition) if is_of_one else ALL_PARTITIONS
-    return group, {"type": BUNDLE, "epoch": epoch, "hints": hints}, taken
+    return group, {"type": BUNDLE, "hints": hints}, taken
 
 
 def hints_in(bundle: dict[str, Any]) -> list[Hint]:
     """Read a bundle; raises msgspec.ValidationError when it is none."""
-    epoch = msgspec.convert(bundle.get("epoch"), str)
-    hints = msgspec.convert(bundle.get("hints"), list[tuple[int, int, int, bytes]])
-    return [Hint(epoch, *hint) for hint in hints]
+    hints = msgspec.convert(bundle.get("hints"), list[tuple[str, int, int, int, bytes]])
+    return [Hint(*hint) for hint in hints]
 
 
 def from_envelope(envelope: dict[str, Any]) -> Hint:

@@ -5,8 +5,7 @@ second for what no hint announced.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 import msgspec
@@ -17,10 +16,9 @@ from notifications.bus import Bus, Hint
 from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub.place import Place
+from notifications.hub.standing import Standing
 from notifications.log.creation import LogIdentity
 from notifications.log.read import CHUNK, LogState, read_hole, read_purged, read_state
-from notifications.log.records import Record
-from notifications.recovery.cursor import Offsets, later
 from notifications.topics.partitions import partitions_of
 
 POLL_INTERVAL = 1.0
@@ -43,24 +41,19 @@ LINGER = 30.0
 logger = structlog.get_logger(__name__)
 
 
-class Follower(ABC):
-    """The place of a process in the log; what is done with what comes is its hub's."""
+class Follower(Standing):
+    """Keeps the place of a process moving; what is done with what comes is its hub's."""
 
     bus: Bus
 
     def __init__(self, identity: LogIdentity, *, poll_interval: float) -> None:
-        self.identity = identity
-        self.floors: Offsets = (0,) * identity.partition_count
+        super().__init__(identity)
         self.log_reachable = True
         self._poll_interval = poll_interval
-        self._places: dict[int, Place] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
         self._filling: dict[int, asyncio.Task[None]] = {}
         self._needed = [0] * identity.partition_count
         self._idle_since: dict[int, float] = {}
-        self._heads = [0] * identity.partition_count
-        self._past: set[str] = set()
-        self._snapshot: Offsets | None = None
         self._poller: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -122,27 +115,6 @@ class Follower(ABC):
             filling = [self._filling[partition] for partition in late]
             # One that goes on for longer does so for others too.
             await asyncio.wait(filling, timeout=deadline - now())
-
-    def _behind(self, heads: Offsets) -> list[int]:
-        return [
-            partition
-            for partition, place in self._places.items()
-            if place.is_open and place.offset < heads[partition]
-        ]
-
-    def offsets(self) -> Offsets:
-        """Return the place of all partitions."""
-        # One tuple is shared by all connections until something moves.
-        if self._snapshot is None:
-            self._snapshot = tuple(
-                place.offset if (place := self._places.get(partition)) and place.is_open else head
-                for partition, head in enumerate(self._heads)
-            )
-        return self._snapshot
-
-    def heads(self) -> Offsets:
-        """Return the heads of all partitions as far as they are known."""
-        return tuple(self._heads)
 
     def _need(self, partitions: Iterable[int]) -> None:
         """Count one more who needs some partitions."""
@@ -279,60 +251,3 @@ class Follower(ABC):
             self._places.pop(partition, None)
             self._snapshot = None
         await asyncio.gather(*(self.bus.unfollow(partition) for partition in idle))
-
-    def learn(self, state: LogState) -> None:
-        """Take in how far the log is; begin anew when it has begun a new life."""
-        if state.epoch != self.identity.epoch:
-            if state.epoch not in self._past:
-                self._begin_anew(state)
-            return
-        self.floors = later(self.floors, state.floors)
-        heads = list(later(self._heads, state.heads))
-        if heads != self._heads:
-            self._heads = heads
-            self._snapshot = None
-
-    def _begin_anew(self, state: LogState) -> None:
-        logger.warning("the log has a new epoch", before=self.identity.epoch, now=state.epoch)
-        self._past.add(self.identity.epoch)
-        self.identity = LogIdentity(state.epoch, self.identity.partition_count)
-        self._heads, self.floors = list(state.heads), state.floors
-        self._snapshot = None
-        for partition, place in list(self._places.items()):
-            fresh = self._places[partition] = Place()
-            if place.is_open:
-                fresh.begin(state.heads[partition])
-        self._began_anew()
-
-    def _moved(
-        self, partition: int, records: Sequence[Record], *, after: int, floor: int = 0
-    ) -> None:
-        """Note that the place in a partition is not `after` any more, and hand on what was due.
-
-        floor: that of the partition, where something may have been purged before it was read.
-        """
-        place = self._places[partition]
-        if place.offset == after:
-            return
-        self._snapshot = None
-        self._heads[partition] = max(self._heads[partition], place.offset)
-        self._deliver(partition, records, after=after, through=place.offset, floor=floor)
-
-    # --- What the hub does about it -------------------------------------------------------------
-
-    @abstractmethod
-    def _deliver(
-        self, partition: int, records: Sequence[Record], *, after: int, through: int, floor: int
-    ) -> None:
-        """Take all that the log has in a partition after one offset through another.
-
-        floor: under which it was read; 0 where nothing can have been purged before.
-        """
-
-    @abstractmethod
-    def _tell_purged(self, purged: Sequence[tuple[str, int]]) -> None:
-        """Take (topic, floor) where something was purged before it could be delivered."""
-
-    @abstractmethod
-    def _began_anew(self) -> None:
-        """Take note that the log has begun a new life, at its present heads."""
