@@ -11,6 +11,7 @@ from notifications.gateway.replays import read_client_cursor, wish_of
 from notifications.log.records import now_ms, to_ms
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
+from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import (
     Auth,
     AuthSuccess,
@@ -58,6 +59,10 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
     older = process.by_handle.get(opened.handle)
     replaces = older is not None or opened.replaced in process.by_handle
     connection.opened(principal, frame.client_id, opened.handle, opened.connects)
+    if older is not None and older.connects > opened.connects:
+        # The session was resumed again meanwhile, and that was answered first.
+        connection.disconnect(CloseCode.TAKEN_OVER, "The session was taken over.")
+        return
     if opened.replaced is not None or older is not None:
         # Also when the session's newest socket is gone: one before it may be open here still, if
         # the bus lost what should have closed it.

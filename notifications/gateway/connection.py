@@ -6,7 +6,6 @@ wait in one bounded buffer that gateway/outbound.py empties.
 """
 
 import asyncio
-import random
 import uuid
 from typing import Any
 
@@ -18,6 +17,7 @@ from notifications import metrics
 from notifications.conf import conf
 from notifications.errors import InternalError, NotificationError
 from notifications.gateway.admission import Admitted
+from notifications.gateway.deadlines import Deadlines
 from notifications.gateway.departures import state_after_close
 from notifications.gateway.outbound import (
     AsgiOutbound,
@@ -30,7 +30,6 @@ from notifications.gateway.replays import Replays
 from notifications.hub import Subscriber
 from notifications.hub.buffer import Buffer
 from notifications.hub.encoded import Encoded, event_of
-from notifications.log.records import now_ms
 from notifications.models import Session
 from notifications.process import Process
 from notifications.protocol.codes import CloseCode
@@ -48,11 +47,9 @@ from notifications.protocol.frames import (
     Gap,
     RequestId,
     ServerFrame,
-    TokenExpiring,
     Unsubscribed,
 )
 from notifications.protocol.limits import BATCH_FRAMES
-from notifications.protocol.states import State as ConversationState
 from notifications.services.sessions import SessionChange
 from notifications.topics.handling import window_of
 
@@ -62,18 +59,8 @@ CLOSE_TIMEOUT = 5.0
 SLOW_CLOSE_TIMEOUT = 2.0
 """The same for a peer that was too slow to read."""
 
-PATIENCE = (1.0, 1.5)
-"""Heartbeat intervals of silence, of which each connection has one between these, after which its
-peer's library is pinged. Whoever sends its heartbeats needs no pings."""
-
-TOKEN_WARNING = 60_000
-"""Milliseconds before its expiry at which a client is told about its token."""
-
 DROPPED = "SLOW_CONSUMER"
 """The reason of a gap where ephemeral messages gave way because the peer did not keep up."""
-
-TOKEN_GRACE = 10_000
-"""Milliseconds after its expiry at which a connection is closed: clocks differ."""
 
 _NOTHING = Buffer(
     0, wake=lambda within: None, overflow=lambda: None, dropped=lambda *arguments: None
@@ -108,10 +95,7 @@ class Connection:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
-        self._last_received = self._loop.time()
-        # Different ones, so that the pings to many who fell silent at once spread out.
-        self._patience = random.uniform(*PATIENCE) * conf().heartbeat_interval  # noqa: S311
-        self._pinged_at = 0.0
+        self._deadlines = Deadlines(self, self._transport)
         self._outbound: Outbound = (
             DirectOutbound(self._transport, process.flusher)
             if self._transport is not None
@@ -137,10 +121,8 @@ class Connection:
         self._finishing: asyncio.Task[None] | None = None
         self._last_words: list[Encoded] = []
         self._close_timeout = CLOSE_TIMEOUT
-        self._told_expiry = False
         self._ended = False
         self._is_counted = False
-        self._auth_deadline = self._loop.call_later(conf().auth_timeout, self._auth_too_late)
         self._state = State.CONNECTING
         self._reason = ""
         self._since = timezone.now()
@@ -152,9 +134,9 @@ class Connection:
 
         Returns what needs work: Authenticate and Request actions, in order.
         """
-        self._last_received = self._loop.time()
+        self._deadlines.heard = now = self._loop.time()
         metrics.frames_received.inc()
-        return self._act(self.conversation.receive(data, now=self._last_received))
+        return self._act(self.conversation.receive(data, now=now))
 
     def _act(self, actions: list[Action]) -> list[Action]:
         work: list[Action] = []
@@ -230,7 +212,7 @@ class Connection:
         if self._closing is not None:
             return
         self._closing = close
-        self._auth_deadline.cancel()
+        self._deadlines.no_auth_is_due()
         self.replays.stop()
         self.process.hub.forget(self.subscriber)
         metrics.connections_closed.labels(str(int(close.code))).inc()
@@ -260,9 +242,10 @@ class Connection:
 
     def _overflowed(self) -> None:
         # Called in the middle of a fan-out: what follows changes the index, so it waits a turn.
-        self._loop.call_soon(self._close_slow)
+        self._loop.call_soon(self.close_slow)
 
-    def _close_slow(self) -> None:
+    def close_slow(self) -> None:
+        """Close because the peer does not read what is sent to it; it may resume."""
         self._close_timeout = SLOW_CLOSE_TIMEOUT
         actions = self.conversation.disconnect(
             CloseCode.SLOW_CONSUMER, "The connection did not read fast enough. Resume."
@@ -273,43 +256,14 @@ class Connection:
             elif isinstance(action, Close):
                 self._close(action)
 
-    def _auth_too_late(self) -> None:
-        self.act(self.conversation.auth_deadline_passed())
+    def is_stuck(self, now: float) -> bool:
+        """Tell whether the peer has something to read and reads nothing of it."""
+        return self._outbound.is_stuck(now)
 
     def check_deadlines(self, now: float) -> None:
-        """Ping when it is time; close when the peer was silent for too long, does not read, or its
-        token has expired.
-
-        now: the event loop's clock.
-        """
-        if self._closing is not None:
-            return
-        heard = self._last_received
-        if self._transport is not None:
-            heard = max(heard, self._transport.last_received)
-            if now - heard > self._patience and self._pinged_at < heard:
-                self._pinged_at = now
-                self._transport.ping()
-        if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
-            self.act(self.conversation.heartbeat_missed())
-        elif self._outbound.is_stuck(now):
-            self._close_slow()
-        else:
-            self._check_token()
-
-    def _check_token(self) -> None:
-        if self.principal is None or self.principal.expires_at is None:
-            return
-        if self.conversation.state is not ConversationState.OPEN:
-            return
-        left = int(self.principal.expires_at * 1000) - now_ms()
-        if left <= TOKEN_WARNING and not self._told_expiry:
-            self._told_expiry = True
-            self.send(TokenExpiring(expires_in=max(left, 0)))
-        if left < -TOKEN_GRACE:
-            self.disconnect(
-                CloseCode.TOKEN_EXPIRED, "The access token expired. Connect with a fresh one."
-            )
+        """Ping or close when it is time; now: the event loop's clock."""
+        if self._closing is None:
+            self._deadlines.check(now)
 
     # --- The session's state ------------------------------------------------------------------
 
@@ -317,11 +271,13 @@ class Connection:
         self, principal: Principal, client_id: str, handle: uuid.UUID, connects: int
     ) -> None:
         """Note who this is and that the session's row says it is connected."""
-        self._auth_deadline.cancel()
+        self._deadlines.no_auth_is_due()
         self.principal, self.client_id = principal, client_id
         self.handle, self.connects = handle, connects
         self._no_stranger()
-        self.process.by_handle[handle] = self
+        newest = self.process.by_handle.get(handle)
+        if newest is None or newest.connects < connects:
+            self.process.by_handle[handle] = self
         if self._closing is None:
             self._state, self._since = State.CONNECTED, timezone.now()
         elif (change := self.describe()) is not None:
@@ -353,7 +309,7 @@ class Connection:
 
     def connected(self) -> None:
         """Note that auth_success is on its way."""
-        self._check_token()
+        self._deadlines.check_token()
 
     def describe(self) -> SessionChange | None:
         """Return the state of the session as it is now, or None without one."""
@@ -383,7 +339,7 @@ class Connection:
     async def gone(self, code: int) -> None:
         """The peer's side is closed: end everything that belongs to this connection."""
         self.conversation.peer_closed()
-        self._auth_deadline.cancel()
+        self._deadlines.no_auth_is_due()
         self._no_stranger()
         if self._is_counted and self.principal is not None:
             self.process.gate.remove_user(self.principal.id)
@@ -403,7 +359,7 @@ class Connection:
         # its memory is free at once.
         self._closing = self._closing or Close(CloseCode.ABNORMAL, "")
         self._outbound.buffer = _NOTHING
-        del self.replays, self.subscriber, self.buffer, self._outbound
+        del self.replays, self.subscriber, self.buffer, self._outbound, self._deadlines
 
     def failed(self, request_id: RequestId | None) -> None:
         """Answer a request on which the server itself failed."""

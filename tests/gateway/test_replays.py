@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,7 @@ from notifications.database import in_database
 from notifications.gateway import replays as replays_module
 from notifications.gateway import subscribing
 from notifications.gateway.admission import Admitted
+from notifications.gateway.authentication import authenticate
 from notifications.gateway.connection import Connection
 from notifications.gateway.requests import Requests
 from notifications.hub import Hub
@@ -30,8 +32,9 @@ from notifications.process import Process
 from notifications.process.gate import Gate
 from notifications.protocol.codec import DEFAULT_SUBPROTOCOL, SUBPROTOCOLS
 from notifications.protocol.conversation import Request
-from notifications.protocol.frames import Replay, Subscribe, SubscriptionOptions
+from notifications.protocol.frames import Auth, Replay, Subscribe, SubscriptionOptions
 from notifications.protocol.states import State
+from notifications.services.opening import OpenedSession
 from notifications.services.subscriptions import SubscriptionChanges
 from notifications.topics.partitions import partition_of
 from tests.hub.test_hub import Net
@@ -103,6 +106,7 @@ async def client_of(hub: Hub, *patterns: str) -> Client:
         gate=Gate(now=0.0),
         subscriptions=SubscriptionChanges(),
         note=lambda change: None,
+        server_id="test",
         by_handle={},
     )
     codec = SUBPROTOCOLS[DEFAULT_SUBPROTOCOL]
@@ -343,3 +347,30 @@ async def test_a_resume_that_cannot_be_served_comes_again(
     disconnect = await client.until("disconnect")
     assert (disconnect["code"], disconnect["reconnect"]) == (1013, True)
     assert disconnect["retryAfter"] > 0
+
+
+# --- Who comes late -----------------------------------------------------------------------------
+
+
+async def test_an_older_socket_that_is_answered_later_takes_nothing_from_the_newer(
+    hub: Hub,
+) -> None:
+    newer, older = await client_of(hub), await client_of(hub)
+    handle, principal = uuid.uuid4(), newer.connection.principal
+    assert principal is not None
+    process: Any = newer.connection.process
+    older.connection.process = process
+    newer.connection.opened(principal, "test", handle, 3)
+    opened = OpenedSession(
+        handle=handle, secret="x", connects=2, resumed=True, subscriptions=(), replaced=None
+    )
+
+    async def late(credentials: object) -> Any:
+        return principal, opened, None
+
+    process.openings = SimpleNamespace(ask=late)
+    older.connection.conversation.state = State.AUTHENTICATING
+    await authenticate(older.connection, Auth(token="x", client_id="test"))
+    assert process.by_handle == {handle: newer.connection}
+    assert (await older.until("websocket.close"))["code"] == 4504
+    assert not newer.connection.is_closing
