@@ -7,6 +7,7 @@ request; under those that don't (Daphne), the first connection does.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 import structlog
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -33,7 +34,9 @@ from notifications.services.servers import (
     BEAT_INTERVAL,
     beat,
     clear_dead_servers,
+    leave_strays,
     new_server_id,
+    open_on,
     register_server,
     stop_server,
 )
@@ -49,6 +52,10 @@ STOP_TIMEOUT = 5.0
 
 DELIVERIES_PAUSE = 5.0
 """Seconds between two rounds of acknowledged delivery, unless the sweeps are more often."""
+
+STRAYS_INTERVAL = 30.0
+"""Seconds between two looks for sessions that are open on this server according to the database
+only: their opening failed after its commit. Longer than any opening takes."""
 
 logger = structlog.get_logger(__name__)
 
@@ -109,6 +116,7 @@ class Process:
         self.acknowledgements.start()
         self._tasks = [
             self._every(BEAT_INTERVAL, self._beat, name="beat"),
+            self._every(STRAYS_INTERVAL, self._leave_strays, name="strays"),
             self._every(KEPT_SECONDS, self._refresh_policies, name="policies"),
             self._every(ENDED_INTERVAL, self._endings.close_ended, name="ended-sessions"),
             self._every(ENDED_INTERVAL, self._endings.close_revoked, name="revocations"),
@@ -207,6 +215,18 @@ class Process:
                 if (change := connection.describe()) is not None:
                     self.note(change)
         await in_database(clear_dead_servers, now=timezone.now())
+
+    async def _leave_strays(self) -> None:
+        now = timezone.now()
+        before = now - timedelta(seconds=STRAYS_INTERVAL)
+        found = await in_database(open_on, self.server_id, before=before)
+        here = {(connection.handle, connection.connects) for connection in self.connections}
+        strays = {
+            handle: connects for handle, connects in found.items() if (handle, connects) not in here
+        }
+        if strays:
+            count = await in_database(leave_strays, self.server_id, strays, now=now)
+            logger.warning("sessions were open that nobody has", count=count)
 
     async def _refresh_policies(self) -> None:
         await in_database(policies.refresh)

@@ -3,6 +3,8 @@
 import os
 import secrets
 import socket
+import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -44,6 +46,29 @@ def beat(server_id: str, *, now: datetime) -> bool:
     if not believed:
         Server.objects.filter(pk=server_id).update(seen_at=now, stopped_at=None)
     return bool(believed)
+
+
+def open_on(server_id: str, *, before: datetime) -> dict[uuid.UUID, int]:
+    """Return the sessions that are open on a server since before an instant: which of a session's
+    sockets it is, by handle."""
+    rows = Session.objects.filter(server_id=server_id, state__in=OPEN_STATES, since__lt=before)
+    return dict(rows.order_by().values_list("pk", "connects"))
+
+
+def leave_strays(server_id: str, strays: Mapping[uuid.UUID, int], *, now: datetime) -> int:
+    """Mark sessions whose sockets a server does not have; return how many changed.
+
+    strays: as `open_on` returned them; those that changed meanwhile are left alone.
+    """
+    changed = 0
+    for handle, connects in strays.items():
+        of_socket = Session.objects.filter(
+            pk=handle, server_id=server_id, connects=connects, state__in=OPEN_STATES
+        )
+        changed += of_socket.update(
+            state=Session.State.RECONNECTING, reason="network_error", since=now
+        )
+    return changed
 
 
 def stop_server(server_id: str, *, now: datetime) -> None:

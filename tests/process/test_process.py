@@ -1,23 +1,69 @@
 """What a process does on its timers, and what it leaves when it cannot start."""
 
 import asyncio
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from notifications import metrics
 from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import follower
-from notifications.models import Server
+from notifications.models import Server, Session
 from notifications.process import Process, redelivering, running_process, stop_process, this_process
 from notifications.process import process as process_module
+from notifications.process.process import STRAYS_INTERVAL
 from notifications.services import sweeps
+from notifications.services.servers import leave_strays, register_server
 from notifications.services.sweeps import SWEEPS
+from tests.process.doubles import Recorder
+from tests.selectors import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_a_session_that_is_open_in_the_database_only_is_left() -> None:
+    process, now = Process(), timezone.now()
+    long_ago = now - timedelta(seconds=2 * STRAYS_INTERVAL)
+
+    def prepare() -> dict[str, Session]:
+        for server_id in (process.server_id, "elsewhere"):
+            register_server(server_id, now=now)
+        made = {}
+        kinds: dict[str, dict[str, Any]] = {
+            "stray": {},
+            "connecting": {"state": "connecting"},
+            "here": {},
+            "newer socket": {"connects": 3},
+            "being opened": {"since": now},
+            "elsewhere": {"server_id": "elsewhere"},
+            "away": {"state": "reconnecting"},
+        }
+        for name, fields in kinds.items():
+            known: dict[str, Any] = {"server_id": process.server_id, "since": long_ago}
+            made[name] = rows.session("user:1", name, **known | {"connects": 2} | fields)
+        return made
+
+    made = await in_database(prepare)
+    for name, connects in (("here", 2), ("newer socket", 2)):
+        process.connections.add(Recorder(handle=made[name].pk, connects=connects))
+    await process._leave_strays()
+
+    def changed() -> dict[str, tuple[str, str]]:
+        found = Session.objects.filter(since__gt=now)
+        return {row.client_id: (row.state, row.reason) for row in found}
+
+    left = ("reconnecting", "network_error")
+    strays = dict.fromkeys(("stray", "connecting", "newer socket"), left)
+    assert await in_database(changed) == strays
+    handle = made["stray"].pk
+    resumed = Session.objects.filter(pk=handle)
+    await in_database(resumed.update, connects=3, state="connected")
+    assert await in_database(leave_strays, process.server_id, {handle: 2}, now=now) == 0
 
 
 @pytest.mark.parametrize(
