@@ -28,6 +28,9 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=50, help="paced: messages/s for ours")
     parser.add_argument("--baseline-rate", type=float, default=4, help="and for the baseline")
     parser.add_argument("--seconds", type=float, default=10, help="paced: length of a round")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="saturated: messages that ours gets in a request"
+    )
     parser.add_argument("--messages", type=int, help="for ours; default: 500, or 10 with one")
     parser.add_argument("--baseline-messages", type=int, help="for the baseline; 50, or 3 with one")
     chosen = parser.parse_args(arguments)
@@ -96,6 +99,9 @@ async def main() -> bool:
     chosen = options()
 
     async def measured(side: Contender, server: Server) -> Figures:
+        if side.name == "ours" and chosen.mode == "saturated" and chosen.batch > 1:
+            sink = {name: server.sink[name] for name in ("endpoint", "topic")}
+            server = server._replace(sink={"kind": "batch", "batch": chosen.batch, **sink})
         return await measure(server, load_of(chosen, side.name), mode=chosen.mode)
 
     sides = command.contenders(chosen)
@@ -106,6 +112,7 @@ async def main() -> bool:
             "mode": chosen.mode,
             "rounds": chosen.rounds,
             "seconds": chosen.seconds if chosen.mode == "paced" else None,
+            "batch": chosen.batch if chosen.mode == "saturated" else None,
             **{side.name: load_of(chosen, side.name)._asdict() for side in sides},
         },
         sides=played,

@@ -44,10 +44,11 @@ _FEW_PEERS: Final = "--peer nats --peer nchan --peer floor"
 
 ENTRIES: Final = (
     Entry("paced", f"bench.fanout --rounds 2 --seconds 6 {_ALL_PEERS}", 600),
-    Entry("saturated", f"bench.fanout --mode saturated --rounds 2 {_FEW_PEERS}", 600),
+    Entry("saturated", f"bench.fanout --mode saturated --batch 50 --rounds 2 {_FEW_PEERS}", 600),
     Entry("large", f"bench.large --seconds 3 --idle-seconds 30 {_FEW_PEERS}", 900),
     Entry("patterns", "bench.flat --by patterns --seconds 4 --steps 10 100000", 900),
     Entry("publish", "bench.publish --rounds 2", 240),
+    Entry("batch", "bench.publish --mode batch --rounds 2", 240),
     Entry("latency", "bench.latency --rounds 2 --seconds 8", 240),
     Entry("connect", "bench.connect --rounds 1 --peer nats --peer nchan", 360),
     Entry("resume", "bench.resume --clients 5000 --missed 100 --topics 50 --timeout 240", 600),

@@ -138,6 +138,10 @@ acks_dropped = Counter(
     "bellwether_acks_dropped",
     "Cursors of acks not written because their queue was full; the next ack says the same.",
 )
+redeliveries_given_up = Counter(
+    "bellwether_redeliveries_given_up",
+    "Wishes for redelivery that a connection did not take in time, or had too many of.",
+)
 sweep_runs = Counter(
     "bellwether_sweep_runs", "Runs of each sweep that succeeded.", labelnames=("sweep",)
 )

@@ -10,6 +10,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from bench.load.posting import Endpoint, Poster, connect
 
 _UNSENT_BYTES: Final = 1 << 16
+_REQUESTS_AT_ONCE: Final = 4
 
 
 class Sink(Protocol):
@@ -51,6 +52,61 @@ class RestSink:
         status = await poster.post(request)
         self._idle.append(poster)
         return status
+
+    async def close(self) -> None:
+        """Close the idle connections; none is in use between runs."""
+        for poster in self._idle:
+            poster.close()
+
+
+class BatchSink:
+    """POST of NDJSON to /publish/batch: what is on its way together shares a request.
+
+    batch: messages in a request at most.
+    """
+
+    def __init__(self, *, endpoint: Endpoint, topic: str, batch: int) -> None:
+        self.at_once = _REQUESTS_AT_ONCE * batch
+        self._endpoint = endpoint._replace(path=f"{endpoint.path}/batch")
+        self._head = b'{"topic":"' + topic.encode() + b'","payload":'
+        self._batch = batch
+        self._waiting: list[tuple[bytes, asyncio.Future[int]]] = []
+        self._idle: list[Poster] = []
+        self._posting: set[asyncio.Task[None]] = set()
+
+    async def send(self, payload: bytes) -> int:
+        """Publish with whatever else is sent in this turn of the loop; wait for its own answer."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        taken: asyncio.Future[int] = loop.create_future()
+        self._waiting.append((payload, taken))
+        return await taken
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for start in range(0, len(waiting), self._batch):
+            task = asyncio.create_task(self._post(waiting[start : start + self._batch]))
+            self._posting.add(task)
+            task.add_done_callback(self._posting.discard)
+
+    async def _post(self, part: list[tuple[bytes, asyncio.Future[int]]]) -> None:
+        body = b"\n".join([self._head + payload + b"}" for payload, _ in part])
+        endpoint = self._endpoint
+        try:
+            if not self._idle:
+                self._idle.append(await connect(endpoint.port, endpoint.host, keep_body=True))
+            poster = self._idle.pop()
+            status = await poster.post(endpoint.request(body, media_type="application/x-ndjson"))
+            results = msgspec.json.decode(poster.responses.body)["results"] if status < 300 else []
+            self._idle.append(poster)
+        except (OSError, ValueError) as error:
+            for _, taken in part:
+                taken.set_exception(error)
+            return
+        statuses = [one["status"] for one in results] or [status] * len(part)
+        for (_, taken), each in zip(part, statuses, strict=True):
+            taken.set_result(each)
 
     async def close(self) -> None:
         """Close the idle connections; none is in use between runs."""
@@ -142,10 +198,11 @@ class NatsSink(StreamSink):
 
 
 def open_sink(options: dict[str, Any]) -> Sink:
-    """Build the sink that `options` describe: {"kind": one of rest, layer, stream, nats; …}."""
+    """Build the sink that `options` describe: {"kind": rest, batch, layer, stream or nats; …}."""
     values = dict(options)
     kinds: dict[str, Callable[..., Sink]] = {
         "rest": RestSink,
+        "batch": BatchSink,
         "layer": LayerSink,
         "stream": StreamSink,
         "nats": NatsSink,

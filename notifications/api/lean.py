@@ -55,7 +55,7 @@ AUTHENTICATION_DEADLINE = 1.0
 """Seconds until a look for the credentials is given up; a 503 is due within two."""
 
 TURN_BYTES = 32_768
-"""Bytes of a batch that are checked in one turn of the event loop: some 100 messages, or 1 ms."""
+"""Bytes of a batch that are checked in one turn of the event loop: some 100 small messages."""
 
 CUT_BYTES = 1024 * 1024
 """Size from which a batch is cut into its messages in a thread."""

@@ -32,6 +32,8 @@ class Subscriptions:
         self._restoring: dict[str, asyncio.Task[None]] = {}
         self._since: dict[str, int] = {}
         """Requests for what was published before, and has not all come yet, by their pattern."""
+        self._missed: dict[str, int] = {}
+        """The same of `replay_missed`, which begins anew with each connection."""
 
     async def add(self, pattern: str, options: SubscriptionOptions | None) -> str:
         """Subscribe and return the id; raises NotificationError and ConnectionEnded.
@@ -42,7 +44,7 @@ class Subscriptions:
         try:
             subscription_id = await self._subscribe(pattern, options)
         except NotificationError:
-            self._since.pop(pattern, None)
+            self._forget_asked(pattern)
             raise
         self._options[pattern] = options
         return subscription_id
@@ -53,6 +55,8 @@ class Subscriptions:
         def frame(number: int) -> Subscribe:
             if since:
                 self._since[pattern] = number
+            elif options is not None and options.replay_missed:
+                self._missed[pattern] = number
             return Subscribe(id=number, topic=pattern, options=options)
 
         while True:
@@ -61,6 +65,7 @@ class Subscriptions:
             except AlreadySubscribed as error:
                 subscription_id = str((error.data or {})["subscriptionId"])
                 if not since:
+                    self._missed.pop(pattern, None)  # no replay comes with it
                     self._ids[pattern] = subscription_id
                     return subscription_id
                 # What `since` asks for comes with a new subscription only.
@@ -76,15 +81,20 @@ class Subscriptions:
 
     def replayed(self, request_id: RequestId | None) -> None:
         """Note that what a request asked for has come."""
-        for pattern, number in list(self._since.items()):
-            if number == request_id:
-                del self._since[pattern]
+        for asked in (self._since, self._missed):
+            for pattern, number in list(asked.items()):
+                if number == request_id:
+                    del asked[pattern]
+
+    def _forget_asked(self, pattern: str) -> None:
+        self._since.pop(pattern, None)
+        self._missed.pop(pattern, None)
 
     async def remove(self, pattern: str) -> None:
         """Unsubscribe; raises KeyError when there is no subscription to this pattern."""
         subscription_id = self._ids.pop(pattern)
         self._options.pop(pattern, None)
-        self._since.pop(pattern, None)
+        self._forget_asked(pattern)
         await self._unsubscribe(subscription_id)
 
     async def _unsubscribe(self, subscription_id: str) -> None:
@@ -101,6 +111,10 @@ class Subscriptions:
 
     def restore(self, held: Iterable[HeldSubscription]) -> None:
         """Subscribe again to what the server does not hold any more, or has not sent in full."""
+        for pattern in self._missed:
+            text = f"messages may be missing: the replay of {pattern} was cut off"
+            self._tell(Event("gap", text, {"reason": "CONNECTION_LOST", "pattern": pattern}))
+        self._missed.clear()
         ids = {row.topic: row.subscription_id for row in held}
         for pattern in self._ids:
             if pattern in ids:
@@ -158,6 +172,6 @@ class Subscriptions:
     def _drop(self, pattern: str, code: str, reason: str) -> None:
         self._ids.pop(pattern, None)
         self._options.pop(pattern, None)
-        self._since.pop(pattern, None)
+        self._forget_asked(pattern)
         text = f"the subscription to {pattern} ended: {reason}"
         self._tell(Event("unsubscribed", text, {"pattern": pattern, "code": code}))

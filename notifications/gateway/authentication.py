@@ -24,12 +24,13 @@ from notifications.protocol.frames import (
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import PAYLOAD_BYTES
 from notifications.recovery.cursor import Offsets, Unrecovered
-from notifications.services.opening import ClientDescription, Credentials, OpenedSession
+from notifications.services.opening import ClientDescription, OpenedSession
 from notifications.services.subscriptions import (
     MAX_PATTERNS,
     MAX_SUBSCRIPTIONS,
     drop_subscriptions,
 )
+from notifications.services.welcoming import Credentials
 
 CAPABILITIES = ("batch",)
 """Capabilities of a client that this server makes use of."""

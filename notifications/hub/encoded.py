@@ -21,7 +21,7 @@ class Encoded:
     topic, overflow: of a message that may be dropped, and what gives way then; None for others.
     """
 
-    __slots__ = ("_framed", "codec", "data", "expires_at", "overflow", "size", "topic")
+    __slots__ = ("_framed", "_text", "codec", "data", "expires_at", "overflow", "size", "topic")
 
     def __init__(
         self,
@@ -39,6 +39,14 @@ class Encoded:
         self.topic = topic
         self.overflow = overflow
         self._framed: bytes | None = None
+        self._text: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The frame as text, for servers that do the framing themselves."""
+        if self._text is None:
+            self._text = self.data.decode()
+        return self._text
 
     @property
     def framed(self) -> bytes:
@@ -73,11 +81,12 @@ def framed_array(frames: Sequence[Encoded]) -> bytes:
 
 def event_of(frames: Sequence[Encoded]) -> dict[str, Any]:
     """Return the ASGI event that sends a frame, or several as an array."""
-    codec = frames[0].codec
-    data = frames[0].data if len(frames) == 1 else codec.join([frame.data for frame in frames])
-    if codec.text:
-        return {"type": "websocket.send", "text": data.decode()}
-    return {"type": "websocket.send", "bytes": data}
+    first = frames[0]
+    if len(frames) > 1:
+        first = Encoded(first.codec.join([frame.data for frame in frames]), first.codec)
+    if first.codec.text:
+        return {"type": "websocket.send", "text": first.text}
+    return {"type": "websocket.send", "bytes": first.data}
 
 
 _framed = {

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
-from django.db.models.signals import post_delete, post_save
+from django.db import models, transaction
+from django.db.models.signals import post_delete, post_save, pre_delete
 from django.dispatch import receiver
 
 from notifications.errors import BadTopic
@@ -94,6 +94,12 @@ class TopicPolicy(models.Model):
     def __str__(self) -> str:
         return self.pattern
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save it, with all policies locked."""
+        with transaction.atomic():
+            lock_policies()
+            super().save(*args, **kwargs)
+
     def clean(self) -> None:
         """Refuse a pattern that breaks the grammar, and times that lead out of the calendar."""
         for name in TIMES:
@@ -103,6 +109,21 @@ class TopicPolicy(models.Model):
             parse_pattern(self.pattern)
         except BadTopic as error:
             raise ValidationError({"pattern": error.message}) from error
+
+
+def lock_policies() -> None:
+    """Let nobody else change policies, or the marks that retention keeps in them, until the commit.
+
+    In a transaction, and before a policy's own row is locked or written: retention takes the log's
+    row first too, so none of them waits for the other's.
+    """
+    Log.objects.select_for_update(no_key=True).first()
+
+
+@receiver(pre_delete, sender=TopicPolicy)
+def lock_before_deletion(**_: object) -> None:
+    """Lock all policies; Django sends this inside of the deletion's transaction."""
+    lock_policies()
 
 
 @receiver((post_save, post_delete), sender=TopicPolicy)

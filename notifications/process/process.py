@@ -28,7 +28,6 @@ from notifications.process.live import LiveConnection
 from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
 from notifications.process.rounds import Rounds
 from notifications.services.acknowledgements import Acknowledgements
-from notifications.services.opening import Openings
 from notifications.services.policies import KEPT_SECONDS, policies
 from notifications.services.servers import (
     BEAT_INTERVAL,
@@ -42,6 +41,7 @@ from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
 from notifications.services.subscriptions import SubscriptionChanges
 from notifications.services.sweeps import SWEEPS, run_sweep
+from notifications.services.welcoming import Openings
 from notifications.services.writer import relay_by_own_loop, relay_through
 
 STOP_TIMEOUT = 5.0
@@ -71,6 +71,7 @@ class Process:
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
         self._rounds = Rounds(self._loop, heartbeat=conf().heartbeat_interval)
+        self._redeliveries: Redeliveries | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -93,7 +94,7 @@ class Process:
             handling_of=policies.handling_of,
         )
         await in_database(policies.refresh)
-        redeliveries = Redeliveries(self.hub, self.by_handle)
+        self._redeliveries = redeliveries = Redeliveries(self.hub, self.by_handle)
         await redeliveries.start()
         try:
             await self.hub.start()
@@ -129,6 +130,8 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._redeliveries is not None:
+            await self._redeliveries.stop()
         self._rounds.stop()
         await self.openings.stop()
         await self.subscriptions.stop()

@@ -18,7 +18,7 @@ from notifications.log.creation import read_identity
 from notifications.models import Delivery, Message, Partition, Redelivery, Session
 from notifications.resilience.backoff import RetryPolicy, backoff_delay
 from notifications.services.policies import Policy, policies
-from notifications.services.redelivery import insert_redeliveries
+from notifications.services.redelivery import NO_ACK, insert_redeliveries
 
 ACK_TIMEOUT = 30
 """Seconds that a client has to acknowledge a message, where its policy says nothing."""
@@ -229,7 +229,7 @@ class _Round:
                 row.reason = AWAY
                 row.next_attempt_at = self._next_look(row)
                 continue
-            row.reason = "no_ack"
+            row.reason = NO_ACK
             row.attempts += 1
             row.next_attempt_at = self._now + pause_after(row.attempts, timeout=timeout)
             yield Redelivery(

@@ -1,40 +1,21 @@
-"""Open sessions: who authenticates gets the client's session back or a new one, many at a time.
-
-All that a batch of clients needs of the database is one transaction and a query for each of: the
-tokens, the keys, the sessions, the subscriptions, and the state of the log.
-"""
+"""Open sessions: a client gets its session back or a new one, many clients in one transaction."""
 
 import hashlib
 import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from django.db import connection, transaction
-from django.utils import timezone
 
-from accounts.authentication import authenticate_all
-from accounts.errors import CredentialsError
 from accounts.principal import Principal
-from notifications import metrics
 from notifications.conf import conf
-from notifications.errors import NotificationError, TokenExpired, Unauthenticated
-from notifications.log.read import LogState, read_state
+from notifications.errors import NotificationError
 from notifications.models import Session, Subscription
-from notifications.services.batches import Gathering, each_for_itself
-from notifications.services.sessions import OPEN_STATES, SessionChange, places, prepared
-
-OPENINGS_BATCH = 200
-"""Clients that one transaction opens sessions for."""
-
-OPENINGS_BOUND = 10_000
-"""Clients that may wait; as many sockets as a process serves by default."""
-
-OPENING_DEADLINE = 9.0
-"""Seconds in which a client has its answer: ours wait ten, and who is told to come again makes the
-line longer."""
+from notifications.services.batches import each_for_itself
+from notifications.services.sessions import OPEN_STATES, places, prepared
 
 _OPEN: Final = """
 WITH asked (principal, client_id) AS (VALUES {asked})
@@ -86,16 +67,8 @@ class ClientDescription:
     last_disconnect_reason: str = ""
 
 
-class Credentials(NamedTuple):
-    """What a client authenticates with. resume: the secret of the session that it wants back."""
-
-    token: str
-    client: ClientDescription
-    resume: str | None = None
-
-
 class Opening(NamedTuple):
-    """The same, once it is known who it is."""
+    """Who wants a session. resume: the secret of the one that it wants back."""
 
     principal: Principal
     client: ClientDescription
@@ -124,75 +97,6 @@ class OpenedSession:
     resumed: bool
     subscriptions: tuple[Subscription, ...]
     replaced: uuid.UUID | None
-
-
-class Welcome(NamedTuple):
-    """Who came, its session, and how far the log was at that moment or later."""
-
-    principal: Principal
-    session: OpenedSession
-    state: LogState
-
-
-class Openings(Gathering[Credentials, Welcome]):
-    """The clients of one server process that wait for their sessions.
-
-    Bound: OPENINGS_BOUND. Policy: over it a client is told to come again (1013). Metrics:
-    bellwether_openings_waiting, bellwether_opening_batch_size, bellwether_openings_refused.
-    note: has a session's state written.
-    """
-
-    def __init__(self, server_id: str, note: Callable[[SessionChange], None]) -> None:
-        super().__init__(
-            lambda batch: welcome(batch, server_id=server_id, now=timezone.now()),
-            unwanted=lambda welcome: note(_left(welcome.session, server_id)),
-            size=OPENINGS_BATCH,
-            bound=OPENINGS_BOUND,
-            deadline=OPENING_DEADLINE,
-            waiting=metrics.openings_waiting,
-            batch_size=metrics.opening_batch_size,
-            refused=metrics.openings_refused,
-        )
-
-
-def _left(session: OpenedSession, server_id: str) -> SessionChange:
-    """Say of a session that its client had gone, or was given up, before it was opened."""
-    return SessionChange(
-        handle=session.handle,
-        server_id=server_id,
-        connects=session.connects,
-        state=State.RECONNECTING,
-        reason="network_error",
-        since=timezone.now(),
-    )
-
-
-def welcome(
-    batch: Sequence[Credentials], *, server_id: str, now: datetime
-) -> list[Welcome | NotificationError]:
-    """Prove who comes and open their sessions, in their order; refuse each for itself."""
-    proven = authenticate_all(one.token for one in batch)
-    answers: dict[int, Welcome | NotificationError] = {}
-    openings: dict[int, Opening] = {}
-    for number, one in enumerate(batch):
-        principal = proven[one.token]
-        if isinstance(principal, CredentialsError):
-            answers[number] = _refusal(principal)
-        else:
-            openings[number] = Opening(principal, one.client, one.resume)
-    if openings:
-        sessions = open_sessions(list(openings.values()), server_id=server_id, now=now)
-        state = read_state()
-        for (number, opening), session in zip(openings.items(), sessions, strict=True):
-            if isinstance(session, OpenedSession):
-                answers[number] = Welcome(opening.principal, session, state)
-            else:
-                answers[number] = session
-    return [answers[number] for number in range(len(batch))]
-
-
-def _refusal(error: CredentialsError) -> NotificationError:
-    return (TokenExpired if error.code == TokenExpired.code else Unauthenticated)(str(error))
 
 
 def open_sessions(

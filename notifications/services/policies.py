@@ -12,6 +12,7 @@ from django.db import transaction
 
 from notifications.errors import BadFrame
 from notifications.models import TopicPolicy
+from notifications.models.policy import lock_policies
 from notifications.topics.grammar import MANY, ONE, parse_pattern
 from notifications.topics.handling import PLAIN, Handling, Overflow, window_of
 from notifications.topics.matching import matches
@@ -115,6 +116,7 @@ def set_policy(pattern: str, rules: Mapping[str, int | bool | str | None]) -> To
     """
     parse_pattern(pattern)
     with transaction.atomic():
+        lock_policies()
         found = TopicPolicy.objects.select_for_update().filter(pattern=pattern).first()
         policy = found or TopicPolicy(pattern=pattern)
         for name, value in rules.items():

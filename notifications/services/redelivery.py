@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import F, Max, Q
 
 from notifications.errors import BadFrame, UnknownTopic
-from notifications.models import Log, Message, Redelivery, Session, Topic
+from notifications.models import Delivery, Log, Message, Redelivery, Session, Topic
 from notifications.topics.grammar import parse_topic
 
 MAX_MESSAGES = 10_000
@@ -18,6 +18,12 @@ MAX_MESSAGES = 10_000
 
 REDELIVERIES_KEPT = timedelta(hours=1)
 """How long servers may find a wish for redelivery."""
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far the clocks of those who write wishes may be apart."""
+
+NO_ACK = "no_ack"
+"""Why a delivery is pending whose client is connected and silent."""
 
 FORGET_BATCH = 2_000
 """Rows that one statement deletes."""
@@ -31,9 +37,15 @@ def wanted_since(last_id: int, *, limit: int = WANTED_AT_ONCE) -> list[Redeliver
     return list(Redelivery.objects.filter(pk__gt=last_id).order_by("pk")[:limit])
 
 
-def last_redelivery_id() -> int:
-    """Return the newest wish's id, where a server begins that has no connections yet; or 0."""
-    return Redelivery.objects.aggregate(last=Max("pk"))["last"] or 0
+def last_redelivery_id(*, before: datetime | None = None) -> int:
+    """Return the newest wish's id, where a server begins that has no connections yet; or 0.
+
+    before: only wishes from before that instant.
+    """
+    rows = Redelivery.objects.all()
+    if before is not None:
+        rows = rows.filter(created_at__lt=before)
+    return rows.aggregate(last=Max("pk"))["last"] or 0
 
 
 def insert_redeliveries(rows: Sequence[Redelivery]) -> None:
@@ -47,6 +59,20 @@ def insert_redeliveries(rows: Sequence[Redelivery]) -> None:
     with transaction.atomic():
         Log.objects.select_for_update(no_key=True).get()
         Redelivery.objects.bulk_create(rows, batch_size=1_000)
+
+
+def take_back_attempt(wish: Redelivery) -> None:
+    """Note that a retry was not given to its connection after all, so that it does not count."""
+    if wish.session_id is not None and wish.up_to - wish.after == 1:
+        Delivery.objects.filter(
+            session_id=wish.session_id,
+            topic=wish.topic,
+            partition=wish.partition,
+            offset=wish.up_to,
+            state=Delivery.State.PENDING,
+            reason=NO_ACK,
+            attempts__gt=1,
+        ).update(attempts=F("attempts") - 1)
 
 
 def forget_redeliveries(*, now: datetime) -> int:

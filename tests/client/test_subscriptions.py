@@ -7,7 +7,7 @@ import pytest
 
 from notifications.client import Cursor, Event, NotificationClient, SubscriptionOptions
 from notifications.client import requests as requests_module
-from notifications.errors import RateLimited
+from notifications.errors import Forbidden, RateLimited
 from notifications.resilience.backoff import RetryPolicy
 from tests.client.fake_server import FakeServer, Peer, cursor
 from tests.client.test_replaying import held, replayed
@@ -176,6 +176,51 @@ async def test_a_history_that_was_cut_off_comes_again_from_the_first() -> None:
             while len(server.peers) < 3:
                 await asyncio.sleep(0.001)
             await client.unsubscribe("a.*")
+
+
+@pytest.mark.parametrize("fate", ["answer lost", "cut off", "complete", "refused"])
+async def test_what_replay_missed_asked_for_and_did_not_come_is_told(fate: str) -> None:
+    async def first(peer: Peer) -> None:
+        await peer.welcome(cursor=cursor(p0=9))
+        request = await peer.receive()
+        if fate == "refused":
+            await refuse(peer, request, "FORBIDDEN", temporary=False)
+        elif fate != "answer lost":
+            await peer.subscribed(request, "sub1")
+        if fate == "complete":
+            await replayed(peer, request)
+        await peer.socket.close(1012)
+
+    async def second(peer: Peer) -> None:
+        await peer.welcome(resumed=True, subscriptions=[held("sub1", "a.*")])
+        await peer.send("replay_complete", recovered=True, count=0, cursor=cursor(p0=9))
+        if fate == "answer lost":
+            request = await peer.receive()
+            await already(peer, request, "sub1")
+        await peer.message(10)
+        await peer.socket.close(1012)
+
+    async def third(peer: Peer) -> None:
+        await peer.welcome(resumed=True, subscriptions=[held("sub1", "a.*")])
+        await peer.send("replay_complete", recovered=True, count=0, cursor=cursor(p0=10))
+        await peer.message(11)
+        await peer.until_gone()
+
+    events: list[Event] = []
+    async with FakeServer(first, second, third) as server:
+        async with NotificationClient(
+            server.url, token="t", retry=AT_ONCE, on_event=events.append
+        ) as client:
+            options = SubscriptionOptions(replay_missed=True)
+            if fate == "refused":
+                with pytest.raises(Forbidden):
+                    await client.subscribe("a.*", options)
+            else:
+                assert await client.subscribe("a.*", options) == "sub1"
+            assert [(await anext(client)).payload for _ in range(2)] == [10, 11]
+    told = [event.data for event in events if event.kind == "gap"]
+    expected = {"reason": "CONNECTION_LOST", "pattern": "a.*"}
+    assert told == ([expected] if fate in ("answer lost", "cut off") else [])
 
 
 async def test_a_replay_that_is_sent_anew_waits_for_the_replay_of_the_resume() -> None:

@@ -27,6 +27,7 @@ from notifications.log.creation import read_identity
 from notifications.log.read import LogState
 from notifications.models import Subscription
 from notifications.process import Process
+from notifications.process.gate import Gate
 from notifications.protocol.codec import DEFAULT_SUBPROTOCOL, SUBPROTOCOLS
 from notifications.protocol.conversation import Request
 from notifications.protocol.frames import Replay, Subscribe, SubscriptionOptions
@@ -99,6 +100,7 @@ async def client_of(hub: Hub, *patterns: str) -> Client:
     process = SimpleNamespace(
         hub=hub,
         flusher=Flusher(asyncio.get_running_loop()),
+        gate=Gate(now=0.0),
         subscriptions=SubscriptionChanges(),
         note=lambda change: None,
         by_handle={},

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.server
 SETTLED = 10_000
 """Cycles after which the memory of a server has its size."""
 
-FLAT = 8 * MIB
+FLAT = 4 * MIB
 """What it may grow by in four times as many."""
 
 

@@ -19,15 +19,13 @@ from notifications.errors import NotificationError, TokenExpired, Unauthenticate
 from notifications.models import Session, Subscription
 from notifications.services.opening import (
     ClientDescription,
-    Credentials,
     OpenedSession,
     Opening,
-    Welcome,
     open_sessions,
-    welcome,
 )
 from notifications.services.servers import new_server_id, register_server
 from notifications.services.sessions import SessionChange, record_changes
+from notifications.services.welcoming import Credentials, Welcome, welcome
 
 NOW = timezone.now()
 

@@ -1,8 +1,7 @@
 """What appending sends to the database, in the two dialects.
 
-Rows go in by statements of our own, not by the ORM's: for a message they cost a tenth of what
-model instances and `bulk_create` do (`python -m bench.publish --mode batch`). Both dialects write
-the same rows; one suite of tests runs over both.
+Rows go in by statements of our own, not by the ORM's: model instances and `bulk_create` were most
+of what a message cost. Both dialects write the same rows; one suite of tests runs over both.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

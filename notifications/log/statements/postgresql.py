@@ -1,9 +1,8 @@
 """Appending on PostgreSQL: a statement for each table whatever the number of rows, pipelined.
 
 Rows go in as arrays, one for each column, that the server makes rows of: the same few statements
-whatever the number of rows, so they are prepared, which halves the cost of a lone message. COPY
-would be faster from some hundred rows on, but cannot be pipelined, and small groups, whose cost is
-their round trips, are the common case.
+whatever the number of rows, so they are prepared. COPY would be a little faster for large groups,
+but cannot be pipelined, and small groups, whose cost is their round trips, are the common case.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -105,6 +105,10 @@ class Client implements NotificationClient {
       orphan: ({ topic, createdAt }) => {
         this.#events.emit({ type: "orphan", topic, createdAt });
       },
+      cutOff: (topic) => {
+        const event = { type: "recovery", recovered: false, count: 0 } as const;
+        this.#events.emit({ ...event, reason: "CONNECTION_LOST", topic });
+      },
     });
     this.#inbox = new Inbox({
       events: this.#events,

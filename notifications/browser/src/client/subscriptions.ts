@@ -15,6 +15,8 @@ export interface SubscriptionsContext {
   after(delay: number, run: () => void): Cancel;
   ended(subscription: LocalSubscription, error: NotificationError): void;
   orphan(held: HeldSubscription): void;
+  /** The replay that a subscription asked for ended with its connection; no other brings the rest. */
+  cutOff(topic: string): void;
 }
 
 /** All subscriptions to one topic or pattern share one of the server's. */
@@ -90,6 +92,7 @@ export class Subscriptions {
   /** The connection is gone; nothing is known of the server until `restore`. */
   suspend(): void {
     this.#online = false;
+    if (this.#replay !== undefined) this.#cutOff(this.#replay.entry);
     this.#replay = undefined;
     this.#orphans.clear();
     for (const entry of this.#entries.values()) entry.heldId = undefined;
@@ -172,6 +175,7 @@ export class Subscriptions {
       },
       lost: () => {
         entry.asking = false;
+        if (replayMissed === true) this.#cutOff(entry);
         if (entry.locals.size > 0) return;
         this.#forget(entry);
         this.#left.add(entry.topic); // the server may hold it or not
@@ -196,6 +200,11 @@ export class Subscriptions {
     } else {
       this.#end(entry, error);
     }
+  }
+
+  /** Tell who is still there. What is asked for anew begins where the new connection does. */
+  #cutOff(entry: Entry): void {
+    if (entry.locals.size > 0) this.#context.cutOff(entry.topic);
   }
 
   #confirm(entry: Entry, subscriptionId: string): void {

@@ -199,7 +199,8 @@ export interface PublishedMessage {
 export type ClientEvent =
   /**
    * A recovery is over, of all subscriptions or of one `topic`. `recovered: false`: messages may
-   * have been missed, and the history API has them; `reason` is `SESSION_LOST` or the server's.
+   * have been missed, and the history API has them; `reason` is `SESSION_LOST`,
+   * `CONNECTION_LOST` (before all that `replayMissed` asks for had come), or the server's.
    */
   | { type: "recovery"; recovered: boolean; count: number; reason?: string; topic?: string }
   /** Messages may be missing before this cursor. */

@@ -182,6 +182,55 @@ describe("a replay that a subscription asked for", () => {
   });
 });
 
+describe("a subscription's replay that the connection cuts off", () => {
+  const CUT_OFF = {
+    type: "recovery",
+    recovered: false,
+    count: 0,
+    reason: "CONNECTION_LOST",
+    topic: "user.1.orders",
+  };
+  const mine = { subscriptions: [...HELD.subscriptions, held("s2", "user.1.orders")] };
+
+  function ask(): void {
+    world.client.subscribe("user.1.orders", () => undefined, { replayMissed: true });
+  }
+
+  it("before its answer is told", async () => {
+    let peer = await subscribed(note);
+    ask();
+    await peer.expect("subscribe");
+    [peer] = await resume(peer, { resumed: true, ...mine });
+    peer.send(complete());
+    await world.caughtUp(peer);
+    expect(world.heard()).toEqual([CUT_OFF, { type: "recovery", recovered: true, count: 0 }]);
+  });
+
+  it("in the middle is told", async () => {
+    let peer = await subscribed(note);
+    ask();
+    await peer.subscribed("s2");
+    peer.send(message(9, { replayed: true }));
+    await world.caughtUp(peer);
+    [peer] = await resume(peer, { resumed: true, ...mine });
+    peer.send(complete());
+    await world.caughtUp(peer);
+    expect(world.heard()).toEqual([CUT_OFF, { type: "recovery", recovered: true, count: 0 }]);
+  });
+
+  it("after its end is nothing to tell", async () => {
+    let peer = await subscribed(note);
+    ask();
+    const { id } = await peer.subscribed("s2");
+    peer.send(complete({ id, count: 0 }));
+    await world.caughtUp(peer);
+    [peer] = await resume(peer, { resumed: true, ...mine });
+    peer.send(complete());
+    await world.caughtUp(peer);
+    expect(world.heard()).not.toContainEqual(CUT_OFF);
+  });
+});
+
 describe("an operator's redelivery", () => {
   it("in the middle of a subscription's replay reaches those who want its topic", async () => {
     const peer = await subscribed(note);

@@ -40,6 +40,7 @@ beforeEach(() => {
     after: () => nothing,
     ended: nothing,
     orphan: nothing,
+    cutOff: nothing,
   });
   const identity = { id: "local", topic: "user.**", createdAt: new Date(0) };
   const handler = ({ position }: { position?: Position }): void | Promise<void> => {
