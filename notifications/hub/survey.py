@@ -8,7 +8,8 @@ where nothing beyond an age is wanted, only what is younger; else all that lies 
 import asyncio
 from array import array
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 
 from notifications import metrics
 from notifications.hub.pages import PAGE, Pages
@@ -99,7 +100,7 @@ class Survey:
             raise TooManyError  # offsets have no gaps but what was purged: no need to look
         found = {}
         for partition, (start, end) in ranges.items():
-            lines: AsyncIterator[Sequence[Record | Headline]] = (
+            lines: AsyncGenerator[Sequence[Record | Headline], None] = (
                 self._alone(partition, start, end, topics[partition])
                 if partition in topics
                 else self._shared(partition, start, end)
@@ -139,7 +140,7 @@ class Survey:
 
     async def _shared(
         self, partition: int, after: int, through: int
-    ) -> AsyncIterator[Sequence[Record]]:
+    ) -> AsyncGenerator[Sequence[Record], None]:
         """Yield the messages of a range out of the pages, for which they are read where need be."""
         head = max(through, self._heads[partition])
         while after < through:
@@ -150,7 +151,7 @@ class Survey:
 
     async def _alone(
         self, partition: int, after: int, through: int, topics: list[int] | None
-    ) -> AsyncIterator[Sequence[Headline]]:
+    ) -> AsyncGenerator[Sequence[Headline], None]:
         """Yield the headlines of a range, of all topics (in order) or of some."""
         if topics is None:
             full = True
@@ -183,20 +184,21 @@ class Survey:
         partition: int,
         after: int,
         through: int,
-        lines: AsyncIterator[Sequence[Record | Headline]],
+        lines: AsyncGenerator[Sequence[Record | Headline], None],
     ) -> Found:
         messages: list[tuple[int, int]] = []
-        async for some in lines:
-            now = now_ms()
-            self._looked += len(some)
-            if self._caps is not None and self._looked > self._most:
-                raise TooManyError
-            for number, line in enumerate(some, 1):
-                if number % BREATH == 0:
-                    await asyncio.sleep(0)
-                if self._wanted(line, partition, now):
-                    self._count(line.topic)
-                    messages.append((line.offset, _size(line)))
+        async with aclosing(lines):
+            async for some in lines:
+                now = now_ms()
+                self._looked += len(some)
+                if self._caps is not None and self._looked > self._most:
+                    raise TooManyError
+                for number, line in enumerate(some, 1):
+                    if number % BREATH == 0:
+                        await asyncio.sleep(0)
+                    if self._wanted(line, partition, now):
+                        self._count(line.topic)
+                        messages.append((line.offset, _size(line)))
         return Found(after, through, messages)
 
     def _count(self, topic: str) -> None:

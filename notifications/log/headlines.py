@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from django.db import connection
 from django.db.models import BigIntegerField, Func, Q
 
 from notifications.log.purge import first_id_at
@@ -11,6 +12,13 @@ from notifications.models import Message
 
 HEADLINES = 5_000
 """Headlines that one read brings at most."""
+
+
+_YOUNG = """
+SELECT partition_id, MIN("offset"), COUNT(*) FROM (
+    SELECT partition_id, "offset" FROM notifications_message WHERE id >= %s LIMIT %s
+) AS young GROUP BY partition_id
+"""
 
 
 class Headline(NamedTuple):
@@ -73,12 +81,10 @@ def first_since(published_at: int, *, limit: int) -> dict[int, int] | None:
     published_at: milliseconds since 1970. None where that is more than `limit` messages.
     """
     # By the ids, which begin with that instant: offsets are in the order of commits.
-    rows = Message.objects.filter(pk__gte=first_id_at(published_at)).order_by()
-    places: dict[int, int] = {}
-    for count, (partition, offset) in enumerate(
-        rows.values_list("partition_id", "offset")[: limit + 1]
-    ):
-        if count == limit:
-            return None
-        places[partition] = min(offset, places.get(partition, offset))
-    return places
+    first = Message._meta.pk.get_db_prep_value(first_id_at(published_at), connection)
+    with connection.cursor() as cursor:
+        cursor.execute(_YOUNG, [first, limit + 1])
+        rows = cursor.fetchall()
+    if sum(count for _, _, count in rows) > limit:
+        return None
+    return {partition: offset for partition, offset, _ in rows}

@@ -105,6 +105,8 @@ async def test_what_is_looked_at_is_bounded(
     peer = Peer("user.1.*")
     assert await log.replay(peer, caps=Caps(1)) == (Unrecovered.TOO_MANY, 0)
     assert sum(reads.headlines) == (0 if way == "many topics" else 15)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing is left to be closed later"
     # Ten times as many as may be brought are always looked at.
     assert await log.replay(peer, caps=Caps(4)) == (None, 0)
 
