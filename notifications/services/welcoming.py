@@ -46,7 +46,7 @@ class Credentials(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """Who came, its session, and how far the log was at that moment or later."""
+    """Who came, its session, and how far the log was after its `auth` had come."""
 
     principal: Principal
     session: OpenedSession
@@ -100,8 +100,10 @@ def welcome(
         else:
             openings[number] = Opening(principal, one.client, one.resume)
     if openings:
-        sessions = open_sessions(list(openings.values()), server_id=server_id, now=now)
+        # Before the sessions: what fails afterwards would leave them open with nobody who has them.
+        # A client's cursor is older than its `auth`, so the log need not be looked at later.
         state = read_state()
+        sessions = open_sessions(list(openings.values()), server_id=server_id, now=now)
         for (number, opening), session in zip(openings.items(), sessions, strict=True):
             if isinstance(session, OpenedSession):
                 answers[number] = Welcome(opening.principal, session, state)

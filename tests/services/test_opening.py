@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -17,6 +17,7 @@ from accounts.services import create_api_key, create_user
 from accounts.tokens import issue_access_token
 from notifications.errors import NotificationError, TokenExpired, Unauthenticated, Unavailable
 from notifications.models import Session, Subscription
+from notifications.services import welcoming
 from notifications.services.opening import (
     ClientDescription,
     OpenedSession,
@@ -252,3 +253,16 @@ def test_two_servers_that_open_the_same_clients_at_once_agree_in_the_end(
     assert sorted(still_open.values_list("client_id", flat=True)) == sorted(clients)
     assert set(still_open.values_list("connects", flat=True)) == {2 * rounds}
     assert Session.objects.count() == 2 * rounds * len(clients)
+
+
+def test_a_log_that_cannot_be_read_leaves_no_session_that_nobody_has(
+    monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    def away() -> None:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(welcoming, "read_state", away)
+    token = issue_access_token(create_user(username="u", password=None)).access
+    with pytest.raises(OperationalError):
+        welcome([Credentials(token, ClientDescription(client_id="c"))], server_id=server, now=NOW)
+    assert not Session.objects.exists()
