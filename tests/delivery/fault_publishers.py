@@ -215,7 +215,7 @@ class SocketPublisher:
         if answer["type"] == "published":
             self._plan.acknowledged(body, answer, answer["messageId"])
             return True
-        if answer["code"] in ("INTERNAL", "UNAVAILABLE", "OVERLOADED", "RATE_LIMITED"):
+        if answer["code"] in ("INTERNAL", "UNAVAILABLE", "OVERLOADED"):
             self._plan.unknown(body, answer["code"])
             await self._hang_up()
         else:

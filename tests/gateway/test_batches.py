@@ -143,8 +143,14 @@ async def test_what_is_urgent_takes_along_what_waits_in_order(house: House, prio
 
 
 async def test_answers_take_along_what_waits_in_order(house: House) -> None:
-    async with listening(house, "own.pong", batch=LONG) as client:
+    server, key, codec = house
+    async with (
+        listening(house, "own.pong", batch=LONG) as client,
+        session(server.socket_url, key, "sees at once", codec) as other,
+    ):
+        await other.request("subscribe", topic="own.pong")
         await publish(house, "own.pong", 1, 2)
+        await other.messages(2)  # so the server has delivered them
         await client.client.send({"type": "ping", "t": 7})
         frames = await client.next()
         assert [frame["type"] for frame in frames] == ["message", "message", "pong"]
