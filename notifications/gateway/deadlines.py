@@ -65,7 +65,8 @@ class Deadlines:
         connection, heard = self._connection, self.heard
         if self._transport is not None:
             heard = max(heard, self._transport.last_received)
-            if now - heard > self._patience and self._pinged_at < heard:
+            # The loop's clock has milliseconds, and an answer may come within the same one.
+            if now - heard > self._patience and self._pinged_at <= heard:
                 self._pinged_at = now
                 self._transport.ping()
         if now - heard > 2 * conf().heartbeat_interval + conf().heartbeat_timeout:
