@@ -41,6 +41,17 @@ class SocketProtocol(LeanSocketProtocol):
         self.last_received = self.loop.time()
         super().data_received(data)
 
+    def send_receive_event_to_app(self) -> None:
+        """Hand a message on, and go on reading unless another waits already.
+
+        uvicorn stops reading at each message, which costs two system calls where the application
+        takes it at once. So a message more may wait here, and what came with it.
+        """
+        self.read_paused = reads = self.queue.empty()
+        super().send_receive_event_to_app()
+        if reads:
+            self.read_paused = False
+
     def handle_connect(self, event: Request) -> None:
         """Offer this object to the application that is about to run."""
         super().handle_connect(event)

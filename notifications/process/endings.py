@@ -83,8 +83,12 @@ class Endings:
         now = timezone.now()
         if self._by_handle:
             since = self._ended_seen_at - OVERLAP
-            ended = await in_database(ended_lately, self._server_id, since=since)
-            taken = await in_database(taken_lately, self._server_id, since=since)
+            ended, taken = await in_database(
+                lambda: (
+                    ended_lately(self._server_id, since=since),
+                    taken_lately(self._server_id, since=since),
+                )
+            )
             for handle, reason in ended.items():
                 self._close(handle, reason)
             for handle, connects in taken.items():

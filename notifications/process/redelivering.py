@@ -104,18 +104,20 @@ class Redeliveries:
     async def look(self) -> None:
         """Set out to carry out what is new; raises Unavailable."""
         now, epoch = timezone.now(), self._hub.identity.epoch
-        if epoch != self._epoch or await in_database(last_redelivery_id) < self._last:
+        newest, wishes = await in_database(lambda: (last_redelivery_id(), wanted_since(self._last)))
+        if epoch != self._epoch or newest < self._last:
             # A backup was restored, or all were forgotten: what is new has the age to show it.
             before = self._looked_at - CLOCKS_DIFFER
             self._last = await in_database(last_redelivery_id, before=before)
             self._epoch = epoch
-        size = WANTED_AT_ONCE
-        while size == WANTED_AT_ONCE:
             wishes = await in_database(wanted_since, self._last)
-            size = len(wishes)
+        while wishes:
             for wish in wishes:
                 self._take(wish)
                 self._last = wish.pk
+            if len(wishes) < WANTED_AT_ONCE:
+                break
+            wishes = await in_database(wanted_since, self._last)
         self._looked_at = now
 
     # --- Lanes --------------------------------------------------------------------------------
