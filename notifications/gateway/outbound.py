@@ -102,6 +102,9 @@ class DirectOutbound:
 
         now: the event loop's clock.
         """
+        if self.buffer.direct is not None:
+            self._stuck_at = None  # it keeps up
+            return False
         unsent = 0 if self._transport.can_write() else self._transport.unsent()
         if not unsent:
             self._stuck_at = None

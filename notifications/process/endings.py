@@ -112,7 +112,8 @@ class Endings:
         now = timezone.now()
         if self._by_handle:
             revoked = await in_database(revoked_between, self._revoked_seen_at - OVERLAP, now)
-            for connection in list(self._by_handle.values()):
+            anything = revoked.families or revoked.principals  # rarely, and sockets are many
+            for connection in list(self._by_handle.values()) if anything else ():
                 principal = connection.principal
                 if principal is not None and (
                     principal.family in revoked.families or principal.id in revoked.principals
