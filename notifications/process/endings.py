@@ -20,9 +20,10 @@ ENDED_INTERVAL = 1.5
 """Seconds between two looks for sessions that were ended, and credentials that were revoked,
 elsewhere, whatever the bus said."""
 
-OVERLAP = timedelta(minutes=1)
+OVERLAP = timedelta(seconds=15)
 """How far a look reaches back beyond the last one that succeeded: clocks of hosts differ, and what
-happened while a client authenticated is not seen before it has."""
+happened while a client authenticated (9 s at most) is not seen before it has. Each look reads all
+that ended within it, which is much where many clients come and go."""
 
 TAKEN_OVER = "The client connected anew."
 """What the older socket of a client is told."""
