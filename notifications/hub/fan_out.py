@@ -95,6 +95,8 @@ class _Run:
 def _give(subscribers: Collection[Subscriber], records: Sequence[Record], rules: Handling) -> int:
     """Give messages of one topic to subscribers; return how many deliveries that were."""
     is_kept, topic = records[0].offset > 0, records[0].topic
+    gives_way = not is_kept and rules.overflow is not Overflow.DISCONNECT
+    overflow = rules.overflow if gives_way else None
     runs: dict[Codec, _Run] = {}
     codec: Codec | None = None
     delivered = 0
@@ -104,7 +106,7 @@ def _give(subscribers: Collection[Subscriber], records: Sequence[Record], rules:
         if subscriber.codec is not codec:
             codec = subscriber.codec
             if codec not in runs:
-                runs[codec] = _Run(records, codec, None if is_kept else rules.overflow)
+                runs[codec] = _Run(records, codec, overflow)
             run, lone = runs[codec], None
             count = len(run.frames)
         if not count:

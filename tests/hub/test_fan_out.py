@@ -14,7 +14,7 @@ from notifications.hub.encoded import Encoded, encode_record
 from notifications.hub.fan_out import fan_out
 from notifications.log.records import Record
 from notifications.protocol.codec import JSON, MSGPACK, Codec
-from notifications.topics.handling import PLAIN
+from notifications.topics.handling import PLAIN, Handling, Overflow
 from notifications.topics.index import TopicIndex
 from tests.records import record
 
@@ -164,3 +164,20 @@ def test_another_topic_an_expiry_or_an_ephemeral_message_ends_a_piece() -> None:
     fan_out(index, rows, now=NOW, handling_of=lambda topic: PLAIN)
     assert [piece.count(b'"type":"message"') for piece in written] == [2, 1, 1, 1, 1, 1, 1]
     assert one.delivered == 8
+
+
+@pytest.mark.parametrize(
+    ("offset", "overflow", "gives_way"),
+    [
+        (0, Overflow.DROP_NEWEST, Overflow.DROP_NEWEST),
+        (0, Overflow.DISCONNECT, None),
+        (1, Overflow.DROP_NEWEST, None),
+    ],
+)
+def test_what_gives_way(offset: int, overflow: Overflow, gives_way: Overflow | None) -> None:
+    one = subscriber(JSON)
+    rules = Handling(overflow=overflow)
+    fan_out(index_of([one]), [record(offset)], now=NOW, handling_of=lambda topic: rules)
+    frame = one.buffer.pop()
+    assert frame is not None
+    assert frame.overflow is gives_way
