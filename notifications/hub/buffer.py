@@ -161,8 +161,14 @@ class Buffer:
         assert self._droppable is not None
         frame = self._frames.pop(key)
         del self._droppable[key]
+        self._is_latest_no_more(key, frame)
         self.size -= frame.size
         self._note_dropped(frame)
+
+    def _is_latest_no_more(self, key: int, frame: Encoded) -> None:
+        # Else the topics of a buffer that never empties would gather without a bound.
+        if self._latest is not None and self._latest.get(frame.topic) == key:
+            del self._latest[frame.topic]
 
     def _note_dropped(self, frame: Encoded) -> None:
         metrics.messages_dropped.inc()
@@ -273,6 +279,7 @@ class Buffer:
         key, frame = self._frames.popitem(last=False)
         if self._droppable is not None:
             self._droppable.pop(key, None)
+        self._is_latest_no_more(key, frame)
         if frame.expires_at:
             self._expiring -= 1
         if not self._frames:
@@ -294,6 +301,7 @@ class Buffer:
             frame = self._frames.pop(key)
             if self._droppable is not None:
                 self._droppable.pop(key, None)
+            self._is_latest_no_more(key, frame)
             self._expiring -= 1
             self._freed(frame.size)
         metrics.messages_expired.inc(len(expired))

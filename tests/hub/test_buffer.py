@@ -174,6 +174,16 @@ def test_conflating_more_topics_than_fit_drops_the_oldest() -> None:
     assert watched.calls.count("dropped 3 of None") == 1
 
 
+def test_topics_that_have_left_are_not_remembered_while_others_wait() -> None:
+    watched = Watched(30)
+    for number in range(200):
+        watched.buffer.push(passing("p", Overflow.CONFLATE, f"t{number}"))
+        if number % 3 == 0:
+            watched.buffer.pop()
+    assert watched.buffer._latest is not None
+    assert len(watched.buffer._latest) <= 3
+
+
 def test_ephemeral_messages_give_way_to_those_of_the_log() -> None:
     watched = Watched(30)
     for overflow in (Overflow.DROP_NEWEST, Overflow.CONFLATE, Overflow.DROP_OLDEST):
