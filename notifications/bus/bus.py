@@ -31,6 +31,7 @@ from notifications.bus.hints import (
     take_envelope,
 )
 from notifications.log.records import Record, decode_records
+from notifications.stopping import stop_tasks
 
 SEND_BOUND = 1_000
 """Hints that may wait for the channel layer."""
@@ -107,9 +108,7 @@ class Bus:
 
     async def stop(self) -> None:
         """Leave all groups and stop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_tasks(self._tasks)
         for group in list(self._joined):
             await self._leave(group)
 

@@ -19,6 +19,7 @@ from notifications.hub.place import Place
 from notifications.hub.standing import Standing
 from notifications.log.creation import LogIdentity
 from notifications.log.read import CHUNK, LogState, read_hole, read_purged, read_state
+from notifications.stopping import stop_tasks
 from notifications.topics.partitions import partitions_of
 
 POLL_INTERVAL = 1.0
@@ -67,9 +68,7 @@ class Follower(Standing):
         tasks = [*self._filling.values(), *self._opening.values()]
         if self._poller is not None:
             tasks.append(self._poller)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop_tasks(tasks)
         await self.bus.stop()
 
     async def follow(self, patterns: Iterable[str]) -> None:

@@ -46,6 +46,7 @@ from notifications.services.subscriptions import SubscriptionChanges
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.welcoming import Openings
 from notifications.services.writer import relay_by_own_loop, relay_through
+from notifications.stopping import stop_tasks
 
 STOP_TIMEOUT = 5.0
 """Seconds in which a stopping server may write what is still to be written."""
@@ -135,9 +136,7 @@ class Process:
         """Stop the timers and the hub, and write what is still to be written."""
         self.draining = True
         relay_by_own_loop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_tasks(self._tasks)
         if self._redeliveries is not None:
             await self._redeliveries.stop()
         self._rounds.stop()

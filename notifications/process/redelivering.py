@@ -33,6 +33,7 @@ from notifications.services.redelivery import (
     take_back_attempt,
     wanted_since,
 )
+from notifications.stopping import stop_tasks
 
 REDELIVERY_INTERVAL = 1.0
 """Seconds between two looks for wishes."""
@@ -96,9 +97,7 @@ class Redeliveries:
 
     async def stop(self) -> None:
         """Give up what has not been given."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_tasks(self._tasks)
         self._lanes.clear()
 
     async def look(self) -> None:

@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from notifications.database import in_database, in_database_apart
 from notifications.errors import InternalError, NotificationError, Overloaded, Unavailable
+from notifications.stopping import stop_tasks
 
 RETRY_PAUSE = 1.0
 """Seconds until what could not be written is tried again."""
@@ -94,8 +95,7 @@ class Gathering(Generic[Q, A]):
     async def stop(self) -> None:
         """Take no more batches; whoever waits is refused."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await stop_tasks([self._task])
         self._answer(list(self._queue), [_stopping()] * len(self._queue))
         self._queue.clear()
 
