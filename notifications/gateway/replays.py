@@ -91,8 +91,6 @@ class Replays:
         after: why it cannot be whole, when that is known already.
         """
         connection = self._connection
-        principal = connection.principal
-        assert principal is not None
         replay = Replay(
             after=through if isinstance(after, Unrecovered) else after,
             through=through,
@@ -102,7 +100,7 @@ class Replays:
             ignore_begin=ignore_begin,
             after_resume=after_resume,
             max_age=max_age,
-            permitted=lambda topic: may_subscribe(principal, topic),
+            permitted=self._may_read,
         )
         self._is_complete = False
         if after_resume:
@@ -110,6 +108,10 @@ class Replays:
         known = after if isinstance(after, Unrecovered) else None
         end = connection.process.hub.cursor_at(through)
         self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
+
+    def _may_read(self, topic: str) -> bool:
+        principal = self._connection.principal  # asked anew: a refresh may bring other grants
+        return principal is not None and may_subscribe(principal, topic)
 
     def stop(self) -> None:
         """Send nothing of it any more."""
