@@ -136,6 +136,10 @@ frames_framed = Counter(
 messages_expired = Counter(
     "bellwether_messages_expired", "Messages not delivered because they had expired."
 )
+messages_filtered = Counter(
+    "bellwether_messages_filtered",
+    "Live messages not given to a connection because its filters do not want them.",
+)
 messages_dropped = Counter(
     "bellwether_messages_dropped",
     "Ephemeral messages that gave way because a connection did not keep up; it was told how many.",

@@ -10,7 +10,7 @@ import structlog
 from notifications import metrics
 from notifications.conf import conf
 from notifications.database import in_database
-from notifications.errors import RateLimited, Unavailable
+from notifications.errors import BadFrame, RateLimited, Unavailable
 from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
@@ -21,6 +21,7 @@ from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
 from notifications.services.policies import policies
+from notifications.topics.filters import Filter, parse_filter
 from notifications.topics.handling import window_of
 from notifications.topics.partitions import partitions_of
 
@@ -222,4 +223,17 @@ def wish_of(row: Subscription, *, epoch: str, partitions: int) -> Wish:
         max_age=options.get("maxReplayAge"),
         missed=options.get("replayMissed") is not False,
         window=window_of(batch.get("maxSize"), batch.get("maxDelay")),
+        filter=_filter_of(row),
     )
+
+
+def _filter_of(row: Subscription) -> Filter | None:
+    tree = row.options.get("filter")
+    if tree is None:
+        return None
+    try:
+        return parse_filter(tree)
+    except BadFrame as error:
+        # It was checked when it came; whoever changed it since must not cost anybody a message.
+        logger.warning("a filter is not understood; all is sent", id=row.pk, error=error.message)
+        return None

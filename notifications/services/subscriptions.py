@@ -194,6 +194,11 @@ def _removed(change: Removal, mine: Mapping[str, Subscription]) -> Subscription:
     )
 
 
+def find_subscription(subscription_id: str) -> Subscription | None:
+    """Return a subscription by its id, or None."""
+    return Subscription.objects.filter(pk=subscription_id).first()
+
+
 def drop_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> None:
     """Forget subscriptions whose grant is gone."""
     Subscription.objects.filter(pk__in=list(subscription_ids)).delete()
