@@ -4,6 +4,8 @@ While a session that is gone is being made up for by a replay, what comes beside
 follows after the replay, without what the replay has brought.
 """
 
+from collections.abc import Callable
+
 from bellwether_client.cursor import Cursor, Position
 from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
@@ -21,8 +23,8 @@ Parked = Message | Pong | GapFrame
 
 
 class Inbox:
-    """Bound: WAITING_BOUND of what is parked. Policy: over it the replay is given up, with a gap.
-    Metric: `get_stats().waiting`.
+    """Bound: WAITING_BOUND of what is parked. Policy: over it the connection is dropped, and
+    resumed. Metric: `get_stats().waiting`. base: where `replay_missed` begins on this connection.
     """
 
     def __init__(
@@ -34,7 +36,9 @@ class Inbox:
         requests: Requests,
         statistics: Statistics,
         subscriptions: Subscriptions,
+        overwhelmed: Callable[[], None],
     ) -> None:
+        self._overwhelmed = overwhelmed
         self._events = events
         self._progress = progress
         self._replays = replays
@@ -42,13 +46,13 @@ class Inbox:
         self._statistics = statistics
         self._subscriptions = subscriptions
         self._parked: dict[Position | int, Parked] = {}
-        self._head: Cursor | None = None
+        self.base = self._head = Cursor("", {})
 
     # --- A connection begins and ends -----------------------------------------------------------
 
     def accepted(self, frame: AuthSuccess, *, had_session: bool) -> None:
         """Begin on a connection; had_session: whether it asked to resume one."""
-        self._head = frame.cursor
+        self.base = self._head = frame.cursor
         resumed = had_session and frame.resumed
         here = self._progress.cursor() if had_session and not resumed else None
         if not had_session or (here is None and not resumed):
@@ -103,6 +107,7 @@ class Inbox:
         if self._replays.is_session_owed:
             self._park(frame)
             return
+        self.base = frame.cursor
         self._progress.reset(frame.cursor)
         self._events.emit(Gap(reason=frame.reason, topic=frame.topic, cursor=frame.cursor))
 
@@ -185,13 +190,11 @@ class Inbox:
             return
         self._parked[position if position is not None else id(frame)] = frame
         if len(self._parked) > WAITING_BOUND:
-            session = self._replays.session
-            if session is not None:
-                self._replays.give_up(session)
+            self._overwhelmed()  # the new session can be resumed, from the place that we have
 
     def _is_known(self, position: Position) -> bool:
         # Offsets of another life of the log compare with nothing.
-        same = self._head is not None and self._head.epoch == self._progress.epoch
+        same = self._head.epoch == self._progress.epoch
         return same and self._progress.has_seen(position)
 
     def _unpark(self, position: Position | None) -> None:
@@ -228,12 +231,13 @@ class Inbox:
         if isinstance(end, ReplayComplete) and end.recovered:
             self._progress.merge(end.cursor)
             self._events.emit(Recovered(count=end.count))
-        else:
-            cursor = end.cursor if isinstance(end, ReplayComplete) else self._head
-            assert cursor is not None
-            self._progress.reset(cursor)
-            self._events.emit(Gap(reason="SESSION_LOST", cursor=cursor))
+            self._follow()
+            return
+        self._progress.reset(self._head)
+        self._events.emit(Gap(reason="SESSION_LOST", cursor=self._head))
         self._follow()
+        if isinstance(end, ReplayComplete):
+            self._progress.merge(end.cursor)
 
     def _tell(self, topic: str, end: ReplayComplete | NotificationError) -> None:
         """Tell of what a subscription asked for; who called `replay` has the result."""
