@@ -66,7 +66,7 @@ replay_cache_bytes = Gauge(
 replays = Counter("bellwether_replays", "Replays that ended, by how.", labelnames=("outcome",))
 replays_refused = Counter(
     "bellwether_replays_refused",
-    "Requests to replay refused: one was under way, too many waited, or the client asked too often.",
+    "Requests to replay refused: one under way, too many waiting, or too many by one client.",
     labelnames=("why",),
 )
 messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as part of replays.")
