@@ -139,8 +139,8 @@ export function askedFor(asked: Asked): Owed {
       if (frame.cursor.epoch !== cursor.epoch) owed.brought.reset(frame.cursor);
       owed.isOver = true;
       release();
-      const { recovered, count, reason } = frame;
-      asked.resolve({ recovered, count, ...(reason === undefined ? {} : { reason }) });
+      const { type, id, cursor: _, ...result } = frame;
+      asked.resolve(result);
     },
     refused(error: NotificationError) {
       if (!error.temporary) abandon(error);
