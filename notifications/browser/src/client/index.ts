@@ -1,11 +1,12 @@
 /** The public surface of @bellwether/client. */
 import { browser } from "./browser.ts";
 import { createClient } from "./client.ts";
+import { sharing } from "./sharing/index.ts";
 import type { NotificationClient, NotificationClientConfig } from "./types.ts";
 
 /** Make a client; it does nothing until `connect`. */
 export function createNotificationClient(config: NotificationClientConfig): NotificationClient {
-  return createClient(config, browser);
+  return createClient(config, sharing(browser, config));
 }
 
 export { ConnectionError, NotificationError } from "./errors.ts";

@@ -160,6 +160,8 @@ export interface NotificationClientConfig {
   queueConfig?: QueueConfig;
   /** Tell the server every few seconds, and at `disconnect`, how far the handlers have come. */
   acknowledge?: boolean;
+  /** False: a socket of its own for this client, where tabs of one user would share one. */
+  shared?: boolean;
   /** Write transitions and losses to the console, never a token. */
   debug?: boolean;
 }
