@@ -1,15 +1,8 @@
 /** The switchboard's end of a tab's socket. */
 import { CloseCode } from "../codes.ts";
 import type { Cursor } from "../cursor.ts";
-import type { Segments } from "../topics.ts";
-import {
-  type Frame,
-  type Kept,
-  type ToTab,
-  type Wish,
-  type Wishes,
-  wants,
-} from "./wire.ts";
+import { type Segments, matches, split } from "../topics.ts";
+import type { Frame, Kept, ToTab, Wishes } from "./wire.ts";
 
 /** Frames that may be on their way to a tab. Policy: over it, the tab resumes when it reads. */
 const MAX_UNREAD = 10_000;
@@ -19,7 +12,6 @@ export class Caller {
   readonly line: number;
   /** The tab's first frame. */
   readonly auth: Frame;
-  /** What it subscribed to. */
   readonly wishes: Wishes;
   /** The session that it was told of last. */
   sessionId: string;
@@ -30,7 +22,7 @@ export class Caller {
   isLive = false;
   /** Whether a replay that it asked for goes out. */
   isReplaying = false;
-  isClosed = false;
+  isOpen = true;
   readonly #post: (message: ToTab) => void;
   #unread = 0;
 
@@ -50,75 +42,51 @@ export class Caller {
   }
 
   give(frame: Frame): void {
-    this.giveText(JSON.stringify(frame));
+    if (this.isOpen) this.giveText(JSON.stringify(frame));
   }
 
   giveText(text: string): void {
-    if (this.isClosed) return;
     this.#unread += 1;
     if (this.#unread > MAX_UNREAD) this.close(CloseCode.SLOW_CONSUMER);
-    else this.#post({ line: this.line, text });
+    else this.#say({ text });
   }
 
   read(count: number): void {
     this.#unread -= count;
   }
 
-  /** Note a wish; before the frame that tells the tab of it. */
-  want(subscriptionId: string, wish: Wish): void {
-    this.wishes.set(subscriptionId, wish);
-    this.keep();
+  /** Have the tab keep its session and wishes: before the frame that tells it of them. */
+  keep(): void {
+    const { sessionId, wishes } = this;
+    this.#say({ kept: { sessionId, wishes: [...wishes] } });
   }
 
-  /** Whether there was such a wish. */
-  wantNoMore(subscriptionId: string): boolean {
+  /** Note a wish, or (without a topic) that it is none any more; whether it was one. */
+  want(subscriptionId: string, topic?: string): boolean {
     const had = this.wishes.delete(subscriptionId);
-    if (had) this.keep();
+    if (topic !== undefined) this.wishes.set(subscriptionId, topic);
+    this.keep();
     return had;
   }
 
-  /** Have the tab keep its session and subscriptions. */
-  keep(): void {
-    if (this.isClosed) return;
-    const { sessionId, wishes } = this;
-    this.#post({ line: this.line, kept: { sessionId, wishes: [...wishes] } });
-  }
-
   close(code: number): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    this.#post({ line: this.line, closed: code });
+    this.#say({ closed: code });
+    this.isOpen = false;
   }
 
   /** What it asks for can not be had here: let it open a socket of its own. */
   sendAway(): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    this.#post({ line: this.line, alone: true });
+    this.#say({ alone: true });
+    this.isOpen = false;
   }
 
-  refuse(request: Frame, code: string, message: string, more: object = {}): void {
-    this.give({ type: "error", id: request.id, code, message, temporary: false, ...more });
-  }
-
-  /** Whether a live message is for this tab. */
-  takes(topic: Segments): boolean {
-    if (!this.isLive) return false;
-    for (const wish of this.wishes.values()) if (wants(wish.topic, topic)) return true;
+  /** Whether a message is for this tab. */
+  wants(topic: Segments): boolean {
+    for (const wish of this.wishes.values()) if (matches(split(wish), topic)) return true;
     return false;
   }
 
-  /**
-   * Whether a message of a replay is for this tab.
-   *
-   * @param age how old it is. `resumes`: whether this is what it missed, not what it asked for.
-   */
-  missed(topic: Segments, age: number, resumes: boolean): boolean {
-    for (const wish of this.wishes.values()) {
-      const { replayMissed, maxReplayAge = Infinity } = wish.options;
-      if (resumes && replayMissed === false) continue;
-      if (age <= maxReplayAge && wants(wish.topic, topic)) return true;
-    }
-    return false;
+  #say(message: Omit<ToTab, "line">): void {
+    if (this.isOpen) this.#post({ line: this.line, ...message });
   }
 }

@@ -1,12 +1,10 @@
 /** Replays for the tabs of a browser: one after the other, as the server has it. */
 import type { Environment } from "../environment.ts";
-import { split } from "../topics.ts";
+import { matches, split } from "../topics.ts";
 import type { Caller } from "./caller.ts";
 import type { Trunk } from "./trunk.ts";
-import { type Frame, wants } from "./wire.ts";
+import type { Frame } from "./wire.ts";
 
-/** Replays that may wait. Policy: over it, RATE_LIMITED. */
-const MAX_WAITING = 100;
 /** Wait before asking again, when the server names no time. */
 const ASK_AGAIN = 1_000;
 
@@ -16,8 +14,6 @@ export interface Replay {
   readonly frame: Frame;
   /** The one topic or pattern that is asked for; all of the caller's when absent. */
   readonly only?: string | undefined;
-  /** Whether it is what the tab missed, not what it asked for. */
-  readonly resumes?: true;
   /** Hear `subscribed`, a refusal, and `replay_complete`, which is the last. */
   answered(reply: Frame): void;
 }
@@ -25,7 +21,7 @@ export interface Replay {
 export class Replays {
   readonly #environment: Environment;
   readonly #trunk: Trunk;
-  /** The first one goes out. */
+  /** The first one goes out. Bound and policy: the desk's. */
   #waiting: Replay[] = [];
   #count = 0;
 
@@ -34,11 +30,12 @@ export class Replays {
     this.#trunk = trunk;
   }
 
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   add(replay: Replay): void {
-    if (this.#waiting.length >= MAX_WAITING) {
-      const later = { temporary: true, retryAfter: ASK_AGAIN };
-      replay.caller.refuse(replay.frame, "RATE_LIMITED", "Too many replays wait.", later);
-    } else if (this.#waiting.push(replay) === 1) this.#ask(replay);
+    if (this.#waiting.push(replay) === 1) this.#ask(replay);
   }
 
   /** The connection is gone, and with it all who waited. */
@@ -47,15 +44,14 @@ export class Replays {
   }
 
   /** Take a replayed message to whom it is for; false when no replay has asked for it. */
-  take(frame: Frame, text: string, now: number): boolean {
+  take(text: string, topic: string): boolean {
     const [replay] = this.#waiting;
     if (replay === undefined) return false;
-    const { caller, only, resumes } = replay;
-    const topic = split(frame.topic ?? "");
-    if (only !== undefined && !wants(only, topic)) return false;
-    const age = now - Date.parse(String(frame["timestamp"]));
-    // One that this tab does not want belongs to it all the same: the others had it live.
-    if (caller.missed(topic, age, resumes === true)) {
+    const { caller, only } = replay;
+    const segments = split(topic);
+    if (only !== undefined && !matches(split(only), segments)) return false;
+    // One that this tab does not want belongs to its replay all the same: the others had it live.
+    if (caller.wants(segments)) {
       this.#count += 1;
       caller.giveText(text);
     }
@@ -69,7 +65,7 @@ export class Replays {
   }
 
   #answered(replay: Replay, reply: Frame): boolean {
-    if (reply["code"] === "RATE_LIMITED" && !replay.caller.isClosed) {
+    if (reply.code === "RATE_LIMITED" && replay.caller.isOpen) {
       this.#environment.after(Number(reply["retryAfter"] ?? ASK_AGAIN), () => {
         if (this.#waiting[0] === replay) this.#ask(replay);
       });
@@ -80,7 +76,7 @@ export class Replays {
       replay.caller.isReplaying = false;
       this.#waiting.shift();
     }
-    replay.answered(isOver && reply.type !== "error" ? { ...reply, count: this.#count } : reply);
+    replay.answered(reply.type === "replay_complete" ? { ...reply, count: this.#count } : reply);
     const [next] = this.#waiting;
     if (isOver && next !== undefined) this.#ask(next);
     return !isOver;

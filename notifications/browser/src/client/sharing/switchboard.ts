@@ -12,9 +12,8 @@ import type { Cancel, Environment } from "../environment.ts";
 import { split } from "../topics.ts";
 import { Caller } from "./caller.ts";
 import { Desk } from "./desk.ts";
-import { Holdings } from "./held.ts";
+import { Holdings } from "./holdings.ts";
 import { Replays } from "./replays.ts";
-import { Standing } from "./standing.ts";
 import { Trunk } from "./trunk.ts";
 import { type Frame, type ToLeader, type ToTab, least, parse } from "./wire.ts";
 
@@ -36,17 +35,18 @@ export class Switchboard {
   readonly #trunk: Trunk;
   readonly #replays: Replays;
   readonly #holdings = new Holdings();
-  readonly #standing: Standing;
   readonly #desk: Desk;
-  /** By tab. */
+  /** By tab; one whose socket is closed may come back. */
   readonly #callers = new Map<string, Caller>();
-  #acked = "";
+  /** The server's auth_success, while there is a connection. */
+  #welcome: Frame | undefined;
+  #expiresAt = 0;
+  #acked: string | undefined;
   #sweep: Cancel | undefined;
 
   constructor(environment: Environment, line: Line) {
     this.#environment = environment;
     this.#line = line;
-    this.#standing = new Standing(environment.now);
     this.#trunk = new Trunk(environment, {
       accepted: (welcome) => {
         this.#accepted(welcome);
@@ -55,7 +55,8 @@ export class Switchboard {
         this.#frame(frame);
       },
       lost: (code) => {
-        this.#lost(code);
+        this.#forgetServer();
+        for (const caller of this.#callers.values()) caller.close(code);
       },
     });
     this.#replays = new Replays(environment, this.#trunk);
@@ -63,15 +64,20 @@ export class Switchboard {
       trunk: this.#trunk,
       replays: this.#replays,
       holdings: this.#holdings,
-      standing: this.#standing,
       sendAway: (caller) => {
         this.#sendAway(caller);
       },
       acknowledged: () => {
         this.#acknowledge();
       },
+      refreshed: (reply) => {
+        this.#expires(reply);
+      },
+      unwanted: (subscriptionId) => {
+        this.#unsubscribe((id) => id !== subscriptionId);
+      },
       left: () => {
-        this.#sweepLater(LINGER);
+        this.#sweepLater();
       },
     });
   }
@@ -86,8 +92,8 @@ export class Switchboard {
     } else if (caller?.line === line) {
       if (read !== undefined) caller.read(read);
       if (message.closed) this.#hangUp(caller);
-      else if (text !== undefined && this.#standing.welcome !== undefined) {
-        for (const frame of parse(text)) this.#desk.take(caller, frame);
+      for (const frame of text === undefined ? [] : parse(text)) {
+        if (this.#welcome !== undefined && caller.isOpen) this.#desk.take(caller, frame);
       }
     }
   }
@@ -95,10 +101,11 @@ export class Switchboard {
   /** A tab is no more. */
   gone(tab: string): void {
     const caller = this.#callers.get(tab);
-    if (caller !== undefined) this.#hangUp(caller);
+    if (caller === undefined) return;
+    this.#hangUp(caller);
     this.#environment.after(LINGER, () => {
-      this.#holdings.forget(tab);
-      this.#sweepLater(0);
+      this.#callers.delete(tab);
+      this.#sweepLater();
     });
   }
 
@@ -114,18 +121,15 @@ export class Switchboard {
     const [auth] = parse(hello);
     if (auth === undefined) return;
     const caller = new Caller(from, line, auth, kept, post);
-    const { welcome } = this.#standing;
     this.#callers.set(from, caller);
-    this.#holdings.want(from, caller.wishes);
-    if (welcome !== undefined) this.#greet(caller, welcome);
+    if (this.#welcome !== undefined) this.#greet(caller, this.#welcome);
     else this.#connect(auth);
   }
 
   #connect(auth: Frame): void {
-    const { resume: _resume, ...first } = auth;
     const { url, protocol, clientId } = this.#line;
     try {
-      this.#trunk.open(url, protocol, { ...first, type: "auth", clientId });
+      this.#trunk.open(url, protocol, { ...auth, clientId, resume: undefined });
     } catch {
       // Such a URL can not be opened: each tab's own attempt fails as it should.
       for (const caller of this.#callers.values()) this.#sendAway(caller);
@@ -134,59 +138,72 @@ export class Switchboard {
 
   /** Answer a tab's auth as the server would. */
   #greet(caller: Caller, welcome: Frame): void {
-    const resume = caller.auth["resume"] as { sessionId?: string; cursor?: Cursor } | undefined;
+    const { auth, wishes } = caller;
+    const resume = auth["resume"] as { sessionId?: string; cursor?: Cursor } | undefined;
+    const subscriptions = this.#holdings.of(wishes);
     // What is held no more has a gap that no replay fills: then the session is gone.
-    const isWhole = this.#holdings.keepHeld(caller.wishes);
-    const knows = isWhole && resume?.sessionId === caller.sessionId;
-    const cursor = knows ? resume.cursor : undefined;
+    const resumed =
+      resume?.sessionId === caller.sessionId && subscriptions.length === wishes.size;
+    const cursor = resumed ? resume.cursor : undefined;
+    wishes.clear();
+    for (const { subscriptionId, topic } of subscriptions) wishes.set(subscriptionId, topic);
     if (cursor === undefined) caller.sessionId = this.#environment.newId();
-    caller.place = cursor ?? this.#standing.newest();
+    caller.place = cursor ?? this.#holdings.newest.snapshot();
     caller.keep();
-    const limits = welcome["limits"] as { frameBytes?: number } | undefined;
+    const limits = welcome["limits"] as { frameBytes: number } | undefined;
+    const left = Math.max(0, this.#expiresAt - this.#environment.now());
     caller.give({
       ...welcome,
-      id: caller.auth.id,
+      id: auth.id,
       sessionId: caller.sessionId,
       resumed: cursor !== undefined,
-      subscriptions: this.#holdings.list(caller.wishes),
-      ...(caller.place && { cursor: caller.place }),
-      limits: { ...limits, frameBytes: Number(limits?.frameBytes) - ID_LENGTH },
-      expiresIn: this.#standing.expiresIn,
-      serverTime: this.#standing.time(),
+      subscriptions,
+      cursor: caller.place as Cursor,
+      limits: limits && { ...limits, frameBytes: limits.frameBytes - ID_LENGTH },
+      expiresIn: this.#expiresAt > 0 ? left : undefined,
     });
     if (cursor === undefined) caller.isLive = true;
     else this.#desk.resume(caller, cursor);
   }
 
   #hangUp(caller: Caller): void {
-    caller.isClosed = true;
-    this.#callers.delete(caller.tab);
-    this.#sweepLater(LINGER);
-    if (this.#callers.size > 0) return;
+    caller.isOpen = false;
+    if (this.#open().length > 0) return;
     this.#trunk.close();
     this.#forgetServer();
   }
 
   #sendAway(caller: Caller): void {
     caller.sendAway();
-    this.#holdings.forget(caller.tab);
+    this.#callers.delete(caller.tab);
     this.#hangUp(caller);
+    this.#sweepLater();
   }
 
-  /** Unsubscribe from what no tab wants. */
-  #sweepLater(delay: number): void {
-    this.#sweep?.();
-    this.#sweep = this.#environment.after(delay, () => {
-      if (this.#standing.welcome === undefined) return;
-      for (const subscriptionId of this.#holdings.takeUnwanted()) {
-        this.#trunk.ask({ type: "unsubscribe", subscriptionId }, () => undefined);
-      }
+  #open(): readonly Caller[] {
+    return [...this.#callers.values()].filter(({ isOpen }) => isOpen);
+  }
+
+  /** Unsubscribe from what no tab wants, once those that come back had the time to say so. */
+  #sweepLater(): void {
+    this.#sweep ??= this.#environment.after(LINGER, () => {
+      this.#sweep = undefined;
+      if (this.#welcome !== undefined) this.#unsubscribe(() => false);
     });
+  }
+
+  /** @param keeps what is not to be looked at. */
+  #unsubscribe(keeps: (subscriptionId: string) => boolean): void {
+    const wishes = [...this.#callers.values()].map((caller) => caller.wishes);
+    const isWanted = (id: string): boolean => keeps(id) || wishes.some((one) => one.has(id));
+    for (const subscriptionId of this.#holdings.takeUnwanted(isWanted)) {
+      this.#trunk.ask({ type: "unsubscribe", subscriptionId }, () => undefined);
+    }
   }
 
   /** What all tabs have acknowledged, this browser has. */
   #acknowledge(): void {
-    const cursor = least([...this.#callers.values()].map((caller) => caller.acked));
+    const cursor = least(this.#open().map(({ acked }) => acked));
     const text = JSON.stringify(cursor);
     if (cursor === undefined || text === this.#acked) return;
     this.#acked = text;
@@ -196,50 +213,53 @@ export class Switchboard {
   // --- What the server says ---------------------------------------------------------------------
 
   #accepted(welcome: Frame): void {
-    this.#standing.accepted(welcome);
+    this.#welcome = welcome;
+    this.#expires(welcome);
     this.#holdings.reset(welcome);
-    this.#sweepLater(LINGER);
-    for (const caller of this.#callers.values()) this.#greet(caller, welcome);
+    this.#sweep?.();
+    this.#sweep = undefined;
+    this.#sweepLater();
+    for (const caller of this.#open()) this.#greet(caller, welcome);
+  }
+
+  /** An API key does not expire. */
+  #expires({ expiresIn }: Frame): void {
+    this.#expiresAt = expiresIn ? this.#environment.now() + Number(expiresIn) : 0;
   }
 
   #frame(frame: Frame): void {
     const { type, cursor, topic, subscriptionId } = frame;
-    if (type === "pong" && cursor !== undefined) this.#standing.reached(cursor);
-    else if (type === "message") this.#message(frame);
+    if (type === "pong") this.#holdings.reached(cursor);
+    else if (type === "message") this.#message(frame, String(topic));
     else if (subscriptionId !== undefined) this.#ended(frame, subscriptionId);
     else {
-      if (type === "gap" && cursor !== undefined) this.#standing.restart(cursor);
+      if (type === "gap") this.#holdings.restart(cursor);
       const segments = topic === undefined ? undefined : split(topic);
-      for (const caller of this.#callers.values()) {
-        if (segments === undefined || caller.takes(segments)) caller.give(frame);
+      for (const caller of this.#open()) {
+        if (segments === undefined || caller.wants(segments)) caller.give(frame);
       }
     }
   }
 
-  #message(frame: Frame): void {
+  #message(frame: Frame, topic: string): void {
     const text = JSON.stringify(frame);
-    if (frame["replayed"] === true && this.#replays.take(frame, text, this.#standing.now())) return;
-    const topic = split(frame.topic ?? "");
-    for (const caller of this.#callers.values()) if (caller.takes(topic)) caller.giveText(text);
+    if (frame["replayed"] === true && this.#replays.take(text, topic)) return;
+    const segments = split(topic);
+    for (const caller of this.#open()) {
+      if (caller.isLive && caller.wants(segments)) caller.giveText(text);
+    }
   }
 
   /** The server ended a subscription. */
   #ended(frame: Frame, subscriptionId: string): void {
-    this.#holdings.drop(subscriptionId);
+    this.#holdings.takeUnwanted((id) => id !== subscriptionId);
     for (const caller of this.#callers.values()) {
-      if (caller.wantNoMore(subscriptionId)) caller.give(frame);
+      if (caller.want(subscriptionId)) caller.give(frame);
     }
   }
 
-  #lost(code: number): void {
-    this.#forgetServer();
-    for (const caller of this.#callers.values()) caller.close(code);
-    this.#callers.clear();
-  }
-
   #forgetServer(): void {
-    this.#standing.welcome = undefined;
-    this.#acked = "";
+    this.#welcome = this.#acked = undefined;
     this.#replays.lose();
   }
 }

@@ -6,7 +6,6 @@
  */
 import type { Cursor } from "../cursor.ts";
 import type { RequestId } from "../frames.ts";
-import { type Segments, matches, split } from "../topics.ts";
 
 /** Tabs with another version of this conversation, from before a deploy, do not share with us. */
 export const VERSION = 1;
@@ -18,22 +17,18 @@ export interface Frame {
   readonly topic?: string;
   readonly cursor?: Cursor;
   readonly subscriptionId?: string;
+  readonly code?: unknown;
+  readonly reason?: unknown;
   readonly [key: string]: unknown;
 }
 
-/** What one subscription of a tab wants; of its options those that the switchboard looks at. */
-export interface Wish {
-  readonly topic: string;
-  readonly options: { readonly replayMissed?: boolean; readonly maxReplayAge?: number };
-}
-
-/** By the server's id of the subscription. */
-export type Wishes = Map<string, Wish>;
+/** What a tab subscribed to: topics and patterns, by the server's id of the subscription. */
+export type Wishes = Map<string, string>;
 
 /** What a tab keeps for the leading tab, so that any other can go on where one ended. */
 export interface Kept {
   readonly sessionId: string;
-  readonly wishes: readonly (readonly [string, Wish])[];
+  readonly wishes: readonly (readonly [id: string, topic: string])[];
 }
 
 /** `line`: the number of the tab's socket, so that nothing of an older one counts. */
@@ -75,11 +70,6 @@ export function parse(text: unknown): readonly Frame[] {
 
 function isFrame(value: unknown): value is Frame {
   return typeof (value as Frame | null)?.type === "string";
-}
-
-/** Whether a pattern matches a topic that has been cut. */
-export function wants(pattern: string, topic: Segments): boolean {
-  return matches(split(pattern), topic);
 }
 
 /** Whether a cursor lies at or behind another in every partition, in one life of the log. */
