@@ -2,7 +2,6 @@
 import { CloseCode } from "../codes.ts";
 import type { Cancel, Environment, Socket, SocketEvents } from "../environment.ts";
 import { Group } from "./group.ts";
-import { shareName } from "./key.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
 
@@ -24,7 +23,8 @@ const FAREWELL = JSON.stringify({
 
 /** A socket as the client sees it; the leading tab speaks as the server does. */
 interface Line extends Socket {
-  readonly number: number;
+  /** A new one each time that it is introduced: answers of a leading tab before do not count. */
+  number: number;
   readonly url: string;
   readonly protocol: string;
   readonly events: SocketEvents;
@@ -55,9 +55,8 @@ export class Sharing {
 
   readonly open: Environment["open"] = (url, protocol, events) => {
     if (this.#isAlone) return this.#surroundings.environment.open(url, protocol, events);
-    this.#lines += 1;
     const line: Line = {
-      number: this.#lines,
+      number: 0,
       url,
       protocol,
       events,
@@ -85,7 +84,7 @@ export class Sharing {
 
   async #introduce(line: Line, hello: string): Promise<void> {
     const [auth] = parse(hello);
-    const name = await shareName(line.url, String(auth?.["token"]));
+    const name = await this.#surroundings.name(line.url, String(auth?.["token"]));
     if (line !== this.#line || this.#isAway) return;
     if (this.#group?.name !== name) {
       this.#leave();
@@ -121,9 +120,10 @@ export class Sharing {
   #call(line: Line): void {
     const group = this.#group;
     void group?.ready.then(() => {
-      if (line === this.#line && group === this.#group) {
-        group.say({ line: line.number, ...line.first });
-      }
+      if (line !== this.#line || group !== this.#group) return;
+      this.#lines += 1;
+      line.number = this.#lines;
+      group.say({ line: line.number, ...line.first });
     });
   }
 

@@ -1,5 +1,6 @@
 /** What sharing takes from the browser, so that a test can give it something else. */
 import type { Cancel, Environment } from "../environment.ts";
+import { shareName } from "./key.ts";
 
 /** A BroadcastChannel: what is posted reaches the channels of this name in other places. */
 export interface Channel {
@@ -15,6 +16,8 @@ export interface Store {
 
 export interface Surroundings {
   readonly environment: Environment;
+  /** Name those who share a socket with this token. */
+  readonly name: typeof shareName;
   /** Ask for a lock, and hold it from `granted` on until that resolves or the page is gone. */
   lock(name: string, granted: () => Promise<void>): void;
   channel(name: string, heard: (message: unknown) => void): Channel;
@@ -32,6 +35,7 @@ export function browserSurroundings(environment: Environment): Surroundings | un
   if (locks === undefined || typeof BroadcastChannel === "undefined") return undefined;
   return {
     environment,
+    name: shareName,
     lock(name, granted) {
       locks.request(name, granted).catch(environment.complain);
     },

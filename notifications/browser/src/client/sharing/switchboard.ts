@@ -7,7 +7,7 @@
  * holds live messages back while a replay goes out, so nothing fits between the two, and nothing
  * is kept in memory here.
  */
-import type { Cursor } from "../cursor.ts";
+import type { Cursor, Position } from "../cursor.ts";
 import type { Cancel, Environment } from "../environment.ts";
 import { split } from "../topics.ts";
 import { Caller } from "./caller.ts";
@@ -244,6 +244,9 @@ export class Switchboard {
   #message(frame: Frame, topic: string): void {
     const text = JSON.stringify(frame);
     if (frame["replayed"] === true && this.#replays.take(text, topic)) return;
+    // Whoever subscribes from here on has not had it.
+    const position = frame["position"] as Position | undefined;
+    if (position !== undefined) this.#holdings.newest.advance(position);
     const segments = split(topic);
     for (const caller of this.#open()) {
       if (caller.isLive && caller.wants(segments)) caller.giveText(text);
