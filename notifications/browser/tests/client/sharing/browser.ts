@@ -124,6 +124,7 @@ export class Page {
       random: () => 0.5,
       newId: () => this.#browser.newId(),
       open: (_url, _protocol, events) => {
+        if (!this.#isAlive) return { send: () => undefined, close: () => undefined };
         const connection = upstream.accept({
           received: (text) => {
             if (this.#isAlive) events.received(text);

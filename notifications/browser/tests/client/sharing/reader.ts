@@ -156,8 +156,9 @@ export class Reader {
     this.sessionId = String(frame["sessionId"]);
     if (frame["resumed"] === true) {
       // One whose `subscribed` was lost with the connection is listed all the same.
+      const { offsets } = frame["cursor"] as Cursor;
       for (const held of frame["subscriptions"] as Frame[]) {
-        this.#confirmed(held, (held["begin"] as Cursor).offsets);
+        this.#confirmed(held, later(offsets, (held["begin"] as Cursor).offsets));
       }
       return;
     }
@@ -188,8 +189,12 @@ export class Reader {
   }
 
   #merge({ epoch, offsets }: Cursor): void {
-    const mine = { ...this.cursor?.offsets };
-    for (const [key, offset] of Object.entries(offsets)) mine[key] = Math.max(offset, mine[key] ?? 0);
-    this.cursor = { epoch, offsets: mine };
+    this.cursor = { epoch, offsets: later(this.cursor?.offsets ?? {}, offsets) };
   }
+}
+
+function later(one: Offsets, other: Offsets): Offsets {
+  const both = { ...one };
+  for (const [key, offset] of Object.entries(other)) both[key] = Math.max(offset, both[key] ?? 0);
+  return both;
 }
