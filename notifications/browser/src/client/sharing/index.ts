@@ -6,7 +6,9 @@ import { browserSurroundings } from "./surroundings.ts";
 
 /** Have sockets shared where the browser can, and the application's wishes allow it. */
 export function sharing(environment: Environment, config: NotificationClientConfig): Environment {
-  const surroundings = config.shared === false ? undefined : browserSurroundings(environment);
+  // Gathered messages are for one client: others would wait with it.
+  const isWanted = config.shared !== false && config.batch === undefined;
+  const surroundings = isWanted ? browserSurroundings(environment) : undefined;
   if (surroundings === undefined) return environment;
   return { ...environment, open: new Sharing(surroundings).open };
 }

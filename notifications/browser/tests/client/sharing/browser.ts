@@ -2,6 +2,7 @@
 import type { Environment } from "../../../src/client/environment.ts";
 import { Sharing } from "../../../src/client/sharing/sharing.ts";
 import type { Store, Surroundings } from "../../../src/client/sharing/surroundings.ts";
+import { memoryStorage } from "../../../src/client/storage.ts";
 import { Clock } from "../clock.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Connection, Upstream } from "./upstream.ts";
@@ -146,8 +147,11 @@ export class Page {
           },
         };
       },
-      clientId: () => Promise.resolve("not asked for"),
+      kind: "browser",
+      storage: () => memoryStorage(),
+      claim: () => Promise.resolve(true),
       onWake: () => () => undefined,
+      onHide: () => () => undefined,
       debug: () => undefined,
       complain: (error) => {
         this.complaints.push(error);
