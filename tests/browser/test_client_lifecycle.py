@@ -103,9 +103,11 @@ def test_a_page_whose_timers_stand_still_keeps_its_session(
     page = open_client(context, server, auth=token_of(server, "ada"), shared=shared)
     accepted = figure(server, "bellwether_connections_accepted_total")
     session = context.new_cdp_session(page)
-    session.send("Emulation.setVirtualTimePolicy", {"policy": "pause"})
+    session.send("Page.setWebLifecycleState", {"state": "frozen"})
+    before = page.evaluate("window.ticks = 0; setInterval(() => { ticks += 1; }, 100); ticks")
     time.sleep(3 * (2 * HEARTBEAT + HEARTBEAT))  # three times what a silent client is given
-    session.send("Emulation.setVirtualTimePolicy", {"policy": "advance"})
+    assert page.evaluate("ticks") == before
+    session.send("Page.setWebLifecycleState", {"state": "active"})
     with Publisher(server, key) as publisher:
         publisher.more(5)
     assert handled(page, publisher.count) == list(range(1, publisher.count + 1))
