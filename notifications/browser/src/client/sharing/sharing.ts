@@ -1,7 +1,7 @@
 /** Opens sockets that are shared with the other tabs of this browser. */
 import { CloseCode } from "../codes.ts";
 import type { Cancel, Environment, Socket, SocketEvents } from "../environment.ts";
-import { Group } from "./group.ts";
+import { Group, type GroupEvents } from "./group.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
 
@@ -35,7 +35,7 @@ interface Line extends Socket {
 }
 
 /** One for each client. */
-export class Sharing {
+export class Sharing implements GroupEvents {
   readonly #surroundings: Surroundings;
   #group: Group | undefined;
   #line: Line | undefined;
@@ -96,14 +96,7 @@ export class Sharing {
   }
 
   #join(name: string, line: Line): void {
-    this.#group = new Group(this.#surroundings, name, line, {
-      heard: (message) => {
-        this.#heard(message);
-      },
-      led: () => {
-        this.#led();
-      },
-    });
+    this.#group = new Group(this.#surroundings, name, line, this);
     this.#unlisten = this.#surroundings.onPage(
       () => {
         this.#isAway = true;
@@ -127,7 +120,7 @@ export class Sharing {
     });
   }
 
-  #led(): void {
+  led(): void {
     const line = this.#line;
     this.#isAlone = false;
     this.#failures = 0;
@@ -135,7 +128,7 @@ export class Sharing {
     else if (line?.first !== undefined) this.#call(line);
   }
 
-  #heard({ line: number, text, closed, kept, alone }: ToTab): void {
+  heard({ line: number, text, closed, kept, alone }: ToTab): void {
     const line = this.#line;
     if (line?.number !== number) return;
     if (kept !== undefined) {
