@@ -99,6 +99,7 @@ export class Page {
   hide: () => void = () => undefined;
   show: () => void = () => undefined;
   isHung = false;
+  refusesToOpen = false;
   #isAlive = true;
   readonly #browser: FakeBrowser;
 
@@ -125,6 +126,7 @@ export class Page {
       random: () => 0.5,
       newId: () => this.#browser.newId(),
       open: (_url, _protocol, events) => {
+        if (this.refusesToOpen) throw new Error("malformed");
         if (!this.#isAlive) return { send: () => undefined, close: () => undefined };
         const connection = upstream.accept({
           received: (text) => {
