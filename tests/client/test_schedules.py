@@ -111,9 +111,7 @@ class Run:
         if state.status == "connected":
             assert self.server.accepted >= self.world.statuses().count("connected")
 
-    def subscribe(
-        self, topic: str, kind: str, slow: float, since: Cursor | None = None
-    ) -> None:
+    def subscribe(self, topic: str, kind: str, slow: float, since: Cursor | None = None) -> None:
         options = SubscriptionOptions(since=since)
         shares = any(one.topic == topic and not one.has_left for one in self.readers)
         reader = Reader(self, topic, kind, slow)
@@ -215,7 +213,7 @@ PAUSES = st.sampled_from((0.0, 0.0, 0.001, 0.02, 0.1, 1.0, 40.0))
 
 
 @settings(
-    max_examples=int(__import__("os").environ.get("EX","300")),
+    max_examples=int(__import__("os").environ.get("EX", "300")),
     derandomize=True,
     deadline=None,
     database=None,
@@ -236,5 +234,3 @@ def test_each_handler_gets_each_message_once_in_order(
         await Run(seed).play(schedule)
 
     play()
-
-
