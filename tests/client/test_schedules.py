@@ -2,6 +2,7 @@
 should once, in order, and the state listeners tell the truth."""
 
 import asyncio
+import itertools
 from random import Random
 from typing import Any
 
@@ -178,8 +179,9 @@ class Run:
         ended = self.world.told("subscription_ended")
         assert {event.error.code for event in ended} <= {"CONFLICT"}
         assert self.world.told("unreadable_frame") == []
+        assert self.world.told("orphan") == []
         statuses = ["disconnected", *self.world.statuses()]
-        for one, other in zip(statuses, statuses[1:], strict=False):
+        for one, other in itertools.pairwise(statuses):
             assert other in TRANSITIONS[one].values(), statuses  # type: ignore[index]
         assert self.client.get_connection_state().status == "connected"
         assert self.server.line is not None
