@@ -21,7 +21,7 @@ WINDOW = 64
 DEFAULT_FRAME_BYTES = 65_536
 
 MAX_LEVELS = 15
-"""Levels of a payload; the frame around it is one more. The server does not answer what is deeper."""
+"""Levels of a payload; the frame is one more. To what is deeper the server gives no answer."""
 
 MAX_KEYS = 256
 """Keys of one object."""

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bellwether_client import FileStorage, Last, MemoryStorage, SubscriptionOptions, entry
-from tests.client.fake_server import cursor
+from tests.client.fake_server import cursor, held
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, complete, deliver, grant, held, settle, wait
+from tests.client.world import Handler, World, complete, deliver, grant, settle, wait
 
 KEY = "bellwether.ws://server/ws"
 

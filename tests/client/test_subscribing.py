@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bellwether_client import BatchConfig, Cursor, Last, NotificationError, SubscriptionOptions
-from tests.client.fake_server import cursor
+from tests.client.fake_server import cursor, held
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, complete, deliver, grant, held, refuse, settle
+from tests.client.world import Handler, World, complete, deliver, grant, refuse, settle
 
 
 @virtual
