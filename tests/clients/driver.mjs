@@ -19,6 +19,8 @@ globalThis.WebSocket ??= WebSocket; // until the client takes the option
 let client;
 let subscriptions = new Map();
 const names = new Map();
+/** The subscription that `subscribe` makes just now: its end may be told before it is returned. */
+let making;
 const orphans = new Map();
 /** Calls of handlers that wait for `release`, oldest first, by subscription. */
 const waiting = new Map();
@@ -78,7 +80,7 @@ const DETAILS = {
   recovered: ({ count, topic }) => ({ count, topic }),
   gap: ({ reason, topic }) => ({ reason, topic }),
   subscription_ended: ({ subscription, error }) => ({
-    of: names.get(subscription.id),
+    of: names.get(subscription.id) ?? making,
     code: error.code,
   }),
   connection_ended: ({ error }) => ({ reason: error.reason, closeCode: closeCode(error) }),
@@ -179,6 +181,7 @@ const COMMANDS = {
   connect: ({ as = "connect" }) => see(as, () => client.connect()),
   disconnect: ({ as = "disconnect" }) => see(as, () => client.disconnect()),
   subscribe({ as, topic, options, handler }) {
+    making = as;
     const made = client.subscribe(topic, handlerOf(as, handler), optionsOf(as, options));
     subscriptions.set(as, made);
     names.set(made.id, as);
