@@ -131,14 +131,14 @@ class FaultProxy:
         ]
         await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
         passage.is_open = False
+        for side in sides:
+            side.cancel()
+        await asyncio.wait(sides)
         for one in (writer, downstream):
             if isinstance(passage.fault, Reset) and passage.struck:
                 _reset(one)
             else:
                 await _finish(one)
-        for side in sides:
-            side.cancel()
-        await asyncio.wait(sides)
         for one in (writer, downstream):
             self._transports.remove(one)
 
@@ -175,6 +175,8 @@ class _Direction:
     def _pass(self, piece: Piece) -> bool:
         """Pass a piece on; False when the connection ends here."""
         passage = self._passage
+        if passage.struck and not isinstance(passage.fault, HalfOpen):
+            return False  # the other direction ended it
         match passage.fault:
             case HalfOpen(frames) if passage.frames >= frames and piece.frame >= 0:
                 passage.struck = True
@@ -188,16 +190,20 @@ class _Direction:
                     passage.struck = True
                     self._write(piece.data[:left], ends=left >= len(piece.data))
                     return False
-        self._write(piece.data, ends=piece.ends and piece.frame >= 0)
+        if piece.frame < 0:
+            self._writer.write(piece.data)  # the upgrade is no frame
+        else:
+            self._write(piece.data, ends=piece.ends)
         return True
 
     def _write(self, data: bytes, *, ends: bool) -> None:
         self._writer.write(data)
-        self._of_frame = self._of_frame + len(data) if not ends else 0
+        self._of_frame += len(data)
         if ends:
             self._passage.frames += 1
-            self._passage.sizes.append(len(data))
+            self._passage.sizes.append(self._of_frame)
             self._passage.answered |= not self._is_client
+            self._of_frame = 0
 
 
 async def _finish(writer: asyncio.StreamWriter) -> None:
