@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const [bundle, storagePath, wsPath] = process.argv.slice(2);
+const [bundle, firstStorage, wsPath] = process.argv.slice(2);
 const { WebSocket } = await import(pathToFileURL(wsPath).href);
 const { createNotificationClient, NotificationError } = await import(pathToFileURL(bundle).href);
 
@@ -17,6 +17,7 @@ const UNSAID = [1005, 1006, undefined];
 
 globalThis.WebSocket ??= WebSocket; // until the client takes the option
 let client;
+let storagePath = firstStorage;
 let subscriptions = new Map();
 const names = new Map();
 /** The subscription that `subscribe` makes just now: its end may be told before it is returned. */
@@ -166,7 +167,8 @@ function authOf(auth) {
 }
 
 const COMMANDS = {
-  new({ config }) {
+  new({ config, storage = firstStorage }) {
+    storagePath = storage;
     client = createNotificationClient({
       webSocket: WebSocket,
       shared: false,

@@ -39,7 +39,7 @@ class Driver:
     """Runs commands on one client; `new` makes the next."""
 
     def __init__(self, storage_path: str) -> None:
-        self._storage = FileStorage(storage_path)
+        self._storage_path = storage_path
         self._client: NotificationClient
         self._subscriptions: dict[str, Subscription] = {}
         self._names: dict[str, str] = {}
@@ -57,7 +57,8 @@ class Driver:
 
     def do_new(self, fields: Command) -> None:
         config = fields["config"]
-        client = NotificationClient(config_of(config, _auth_of(config["auth"]), self._storage))
+        storage = FileStorage(fields.get("storage", self._storage_path))
+        client = NotificationClient(config_of(config, _auth_of(config["auth"]), storage))
         self._client, self._subscriptions = client, {}
         client.on_state_change(lambda state: observe(state_view(state)))
         client.on_event(self._event)

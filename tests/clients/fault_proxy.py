@@ -67,6 +67,11 @@ class Passage:
     struck: bool = False
     is_open: bool = True
 
+    @property
+    def must_strike(self) -> bool:
+        """Whether the fault ends the connection, sooner or later."""
+        return isinstance(self.fault, Cut | Reset | HalfOpen)
+
 
 class FaultProxy:
     """Listens on a free port and passes on to `port`; `passages` has each connection that came."""
