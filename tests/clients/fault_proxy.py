@@ -6,6 +6,7 @@ Faults are given out in order, one for each connection; after the last one all i
 import asyncio
 import socket as sockets
 import struct
+import sys
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,6 +16,10 @@ from typing import Final, Self
 from tests.clients.stream import FrameCutter, Piece
 
 _CHUNK: Final = 65_536
+
+# Not the address of the tests' servers, where there are others: a client of another test that comes
+# back to the port of its dead server must not come here.
+_HOST: Final = "127.0.0.2" if sys.platform == "linux" else "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class FaultProxy:
     @property
     def url(self) -> str:
         """Where a client connects to."""
-        return f"ws://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/ws"
+        return f"ws://{_HOST}:{self._server.sockets[0].getsockname()[1]}/ws"
 
     @property
     def is_spent(self) -> bool:
@@ -96,7 +101,7 @@ class FaultProxy:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, _HOST, 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:

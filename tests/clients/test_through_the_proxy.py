@@ -66,7 +66,7 @@ async def live(
 
     async def some(driver: DriverProcess, first: int) -> None:
         for number in range(first, len(faults), DRIVERS):
-            name = f"{client}-{directory.name}-{number}"
+            name = f"{client}-{directory.name[-20:]}-{number}"
             async with FaultProxy(world.server.port, faults[number]) as proxy:
                 life = Life(driver, proxy, world.feed, name)
                 await life.live(world.key, **config)
@@ -119,6 +119,24 @@ async def test_cuts_within_the_first_frames(world: World, client: Client, tmp_pa
     assert len(lives) * 2 == CUTS
 
 
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("first", range(0, FRAMES, 8))
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_cuts_at_every_byte_of_the_first_frames(
+    world: World, client: Client, first: int, tmp_path: Path
+) -> None:
+    (probe,) = await live(world, client, tmp_path, [[HalfOpen(FRAMES)]], heartbeatTimeout=300)
+    sizes = probe.passages[0].sizes
+    every: list[list[Fault]] = [
+        [Cut(frame, byte)] for frame in range(first, first + 8) for byte in range(sizes[frame] + 1)
+    ]
+    print(f"\n{client}: {len(every)} cuts in the frames from {first}")
+    folder = tmp_path / "cuts"
+    folder.mkdir()
+    await live(world, client, folder, every)
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_resets(world: World, client: Client, tmp_path: Path) -> None:
     faults: list[list[Fault]] = [
@@ -141,7 +159,7 @@ async def test_half_open_connections_are_noticed(
 async def test_latency_is_measured_and_harms_nobody(
     world: World, client: Client, tmp_path: Path
 ) -> None:
-    faults: list[list[Fault]] = [[Latency(0.05), Latency(0.05)], [Latency(0.05)]]
+    faults: list[list[Fault]] = [[Latency(0.05)], [Latency(0.05)]]
     for life in await live(world, client, tmp_path, faults):
         latency = [one["latency"] for one in life.seen.rest if "latency" in one]
         assert latency[0] >= 100
