@@ -45,7 +45,7 @@ class Inbox:
         self._requests = requests
         self._statistics = statistics
         self._subscriptions = subscriptions
-        self._parked: dict[Position | int, Parked] = {}
+        self._parked: dict[Position | int, tuple[Parked, bool]] = {}
         self.base = self._head = Cursor("", {})
 
     # --- A connection begins and ends -----------------------------------------------------------
@@ -88,6 +88,10 @@ class Inbox:
         elif message.replayed and not self._replays.is_resuming:
             self._asked_again(message)
             return
+        self._live(message)
+
+    def _live(self, message: Message) -> None:
+        """Take a message that comes once."""
         position = message.position
         if position is not None:
             if self._progress.has_seen(position):
@@ -186,30 +190,32 @@ class Inbox:
 
     def _park(self, frame: Parked) -> None:
         position = frame.position if isinstance(frame, NotificationMessage) else None
-        if position is not None and self._is_known(position):
-            return
-        self._parked[position if position is not None else id(frame)] = frame
+        if position is None:
+            self._parked[id(frame)] = (frame, False)
+        else:
+            self._parked[position] = (frame, self._progress.has_seen(position))
         if len(self._parked) > WAITING_BOUND:
             self._overwhelmed()  # the new session can be resumed, from the place that we have
-
-    def _is_known(self, position: Position) -> bool:
-        # Offsets of another life of the log compare with nothing.
-        same = self._head.epoch == self._progress.epoch
-        return same and self._progress.has_seen(position)
 
     def _unpark(self, position: Position | None) -> None:
         if position is not None:
             self._parked.pop(position, None)
 
-    def _follow(self) -> None:
-        """Take what was parked, now that what comes before it has come."""
+    def _follow(self, *, recovered: bool) -> None:
+        """Take what was parked, now that what comes before it has come.
+
+        recovered: whether that is all there was; then what had been seen before is a repeat, and
+        what the replay has not brought is none, wherever its splice lies.
+        """
         parked, self._parked = list(self._parked.values()), {}
-        for frame in parked:
+        for frame, was_seen in parked:
             if isinstance(frame, Pong):
                 self._progress.merge(frame.cursor)
             elif isinstance(frame, GapFrame):
                 self.gap(frame)
-            else:
+            elif not recovered:
+                self._live(frame)
+            elif not was_seen:
                 if frame.position is not None:
                     self._progress.saw(frame.position)
                 self._deliver(frame)
@@ -231,11 +237,11 @@ class Inbox:
         if isinstance(end, ReplayComplete) and end.recovered:
             self._progress.merge(end.cursor)
             self._events.emit(Recovered(count=end.count))
-            self._follow()
+            self._follow(recovered=True)
             return
         self._progress.reset(self._head)
         self._events.emit(Gap(reason="SESSION_LOST", cursor=self._head))
-        self._follow()
+        self._follow(recovered=False)
         if isinstance(end, ReplayComplete):
             self._progress.merge(end.cursor)
 
