@@ -15,7 +15,6 @@ const { createNotificationClient, NotificationError } = await import(pathToFileU
 /** The constants by which a platform says that no close frame came. */
 const UNSAID = [1005, 1006, undefined];
 
-globalThis.WebSocket ??= WebSocket; // until the client takes the option
 let client;
 let storagePath = firstStorage;
 let subscriptions = new Map();
@@ -90,7 +89,7 @@ const DETAILS = {
   unreadable_frame: () => ({}),
   orphan: (event) => {
     orphans.set(event.topic, event);
-    return { topic: event.topic, createdAt: event.createdAt.toISOString() };
+    return { topic: event.topic };
   },
   circuit: ({ circuit }) => ({ circuit }),
   storage_failed: () => ({}),
@@ -206,7 +205,7 @@ const COMMANDS = {
   },
   replay({ as, cursor, options = {} }) {
     const { subscription: of, ...rest } = options;
-    const asked = of === undefined ? rest : { ...rest, subscription: subscriptions.get(of).id };
+    const asked = of === undefined ? rest : { ...rest, subscription: subscriptions.get(of) };
     see(as, () => client.replay(cursor, asked), ({ recovered, count, reason }) =>
       ({ recovered, ...sparse({ count, reason }) }));
   },

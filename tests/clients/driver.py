@@ -121,7 +121,7 @@ class Driver:
     def do_replay(self, fields: Command) -> None:
         options = publish_options(fields.get("options") or {})
         if "subscription" in options:
-            options["subscription"] = self._subscriptions[options["subscription"]].id
+            options["subscription"] = self._subscriptions[options["subscription"]]
         call = self._client.replay(cursor_of(fields["cursor"]), **options)
         self._see(
             fields["as"],

@@ -65,8 +65,7 @@ def event_view(event: ClientEvent, names: dict[str, str], making: str | None) ->
         case "server_error":
             view |= {"code": event.error.code}
         case "orphan":
-            created = event.created_at.isoformat(timespec="milliseconds")
-            view |= {"topic": event.topic, "createdAt": created.replace("+00:00", "Z")}
+            view |= {"topic": event.topic}
         case "circuit":
             view |= {"circuit": event.circuit}
     return view
