@@ -8,6 +8,7 @@ import pytest
 
 from bellwether_client import ConnectionError, NotificationError, QueueConfig
 from bellwether_client.codec import JsonCodec
+from bellwether_client.fields import instant
 from bellwether_client.frames import ErrorFrame, Published
 from bellwether_client.outbox import Outbox
 from bellwether_client.requests import Requests
@@ -15,7 +16,6 @@ from bellwether_client.tasks import Timers
 from tests.client.vectors import vectors
 from tests.client.virtual import virtual
 from tests.client.world import settle, wait
-from bellwether_client.fields import instant
 
 
 class Queue:

@@ -21,7 +21,6 @@ from bellwether_client import (
     Subscription,
 )
 from bellwether_client.config import Auth
-
 from tests.clients.driver_config import config_of, cursor_of, options_of, plain, publish_options
 from tests.clients.driver_views import (
     event_view,

@@ -1,6 +1,5 @@
 """A scenario's configuration, in the names of TypeScript, as that of the Python client."""
 
-import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
@@ -68,7 +67,7 @@ def cursor_of(cursor: dict[str, Any]) -> Cursor:
 
 def plain(value: Any) -> Any:
     """Return a cursor as a scenario writes it."""
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    return value.to_wire() if isinstance(value, Cursor) else value
 
 
 def _snaked(values: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ Observation = dict[str, Any]
 
 BUNDLE: Final = ROOT / "notifications/static/notifications/client.js"
 WS: Final = ROOT / "notifications/browser/node_modules/ws/wrapper.mjs"
-WAIT: Final = 5.0
+WAIT: Final = 20.0
 """Seconds for anything that a driver is waited for; many times what a slow machine needs."""
 
 

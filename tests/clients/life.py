@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.clients.driver_process import DriverProcess, Observation
-from tests.clients.fault_proxy import Cut, FaultProxy
+from tests.clients.fault_proxy import Cut, FaultProxy, Passage
 from tests.clients.feed import TOPICS, Feed
 
-WITHIN: Final = 15.0
+WITHIN: Final = 40.0
 """Seconds in which a client must have everything; a life takes a fraction of one."""
 
 PUBLISHES: Final = 3
@@ -50,6 +50,11 @@ class Seen:
             self.ready[observation["ready"]] = observation
         else:
             self.rest.append(observation)
+
+    def summary(self) -> str:
+        """Describe it in a few lines."""
+        got = {pair: (numbers[0], numbers[-1], len(numbers)) for pair, numbers in self.got.items()}
+        return f"{got}\n{self.states[-6:]}\n{self.events[-6:]}\n{self.calls}\n{self.ready}"
 
 
 class Life:
@@ -89,6 +94,11 @@ class Life:
         await self._until_true(lambda: "disconnect" in self.seen.calls)
 
     @property
+    def passages(self) -> list[Passage]:
+        """The client's connections."""
+        return self._proxy.passages
+
+    @property
     def topic(self) -> str:
         """Where the client publishes."""
         return f"own.{self.name}"
@@ -97,7 +107,7 @@ class Life:
 
     def check(self) -> None:
         """Check everything, and say what the connections were."""
-        told = f"{self.name}: {self._proxy.passages}"
+        told = f"{self.name}: {self._told()}"
         self._check_messages(told)
         self._check_states(told)
         assert not [one for one in self.seen.events if one["event"] != "recovered"], told
@@ -123,11 +133,11 @@ class Life:
         transitions = ["disconnected", *statuses[:-2], "disconnected"]
         steps = list(pairwise(transitions))
         assert set(steps) <= LEGAL, f"{told}: {steps}"
-        struck = sum(passage.struck for passage in self._proxy.passages)
+        struck = sum(passage.struck for passage in self.passages)
         assert statuses.count("reconnecting") == struck, told
         connected = statuses.count("connected") - 1
-        answered = sum(passage.answered for passage in self._proxy.passages)
-        if all(isinstance(one.fault, Cut | None) for one in self._proxy.passages):
+        answered = sum(passage.answered for passage in self.passages)
+        if all(isinstance(one.fault, Cut | None) for one in self.passages):
             assert connected == answered, f"{told}: {statuses}"
         else:  # what came before a reset may be thrown away with it
             assert connected <= answered, f"{told}: {statuses}"
@@ -135,7 +145,7 @@ class Life:
     # --- Waiting ------------------------------------------------------------------------------
 
     def _is_over_the_faults(self) -> bool:
-        passages = self._proxy.passages
+        passages = self.passages
         return (
             self._proxy.is_spent
             and all(one.struck for one in passages if one.must_strike)
@@ -160,8 +170,11 @@ class Life:
                     self.seen.take(await self._driver.next())
         except TimeoutError:
             raise AssertionError(
-                f"{self.name} waits: {self._proxy.passages}\n{self.seen}"
+                f"{self.name} waits: {self._told()}\n{self.seen.summary()}"
             ) from None
+
+    def _told(self) -> str:
+        return "; ".join(f"{one.fault} after {one.frames} frames" for one in self.passages)
 
     def _take_what_is_there(self) -> None:
         while not self._driver.observations.empty():
