@@ -144,8 +144,10 @@ def is_read(value: Any, expected: Any) -> bool:
         case datetime(), str():
             return value.astimezone(UTC) == datetime.fromisoformat(expected)
         case dict(), dict():
-            return all(is_read(value.get(snake(key), value.get(key)), expected[key]) for key in expected)
-        case (list() | tuple()), list():
+            return all(
+                is_read(value.get(snake(key), value.get(key)), expected[key]) for key in expected
+            )
+        case ((list() | tuple()), list()):
             pairs = zip(value, expected, strict=True)
             return all(is_read(one, other) for one, other in pairs)
         case _:

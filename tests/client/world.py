@@ -117,7 +117,9 @@ def deliver(socket: MemorySocket, *offsets: int, **fields: Any) -> None:
         socket.push("message", **without_type(message(offset) | fields))
 
 
-def complete(socket: MemorySocket, request_id: Any = None, *, count: int = 0, **fields: Any) -> None:
+def complete(
+    socket: MemorySocket, request_id: Any = None, *, count: int = 0, **fields: Any
+) -> None:
     """End a replay."""
     ids = {} if request_id is None else {"id": request_id}
     known = {"recovered": True, "count": count, "cursor": cursor(p0=9)}
