@@ -58,7 +58,11 @@ class Seen:
 
 
 class Life:
-    """One client with two subscriptions, which overlap, and publishes of its own."""
+    """One client with two subscriptions, which overlap, and publishes of its own.
+
+    since: what had been published of each topic when both were ready. until: what was stored when
+    the faults were over; between these nothing may be missing.
+    """
 
     def __init__(self, driver: DriverProcess, proxy: FaultProxy, feed: Feed, name: str) -> None:
         self.seen = Seen()
@@ -66,8 +70,8 @@ class Life:
         self._driver = driver
         self._proxy = proxy
         self._feed = feed
-        self._since: dict[str, int] = {}
-        self._until: dict[str, int] = {}
+        self.since: dict[str, int] = {}
+        self.until: dict[str, int] = {}
 
     async def live(self, key: str, **config: Any) -> None:
         """Connect, subscribe, publish; leave when everything has come after the last fault."""
@@ -78,12 +82,12 @@ class Life:
         tell("subscribe", **{"as": "all"}, topic="feed.**")
         tell("connect")
         await self._until_true(lambda: len(self.seen.ready) == 2)
-        self._since = dict(self._feed.begun)
+        self.since = dict(self._feed.begun)
         for number in range(PUBLISHES):
             payload = {"topic": self.topic, "n": number}
             tell("publish", **{"as": f"p{number}"}, topic=self.topic, payload=payload)
         await self._until_true(lambda: self._is_over_the_faults() and self._is_answered())
-        self._until = dict(self._feed.stored)
+        self.until = dict(self._feed.stored)
         await self._until_true(self._has_everything)
         tell("latency")
         tell("state")
@@ -123,8 +127,8 @@ class Life:
             numbers = self.seen.got[name, topic]
             whole = list(range(numbers[0], numbers[0] + len(numbers)))
             assert numbers == whole, f"{told}: {name} of {topic} is not whole"
-            assert numbers[0] <= self._since[topic] + 1, f"{told}: the beginning is missing"
-            assert numbers[-1] >= self._until[topic], told
+            assert numbers[0] <= self.since[topic] + 1, f"{told}: the beginning is missing"
+            assert numbers[-1] >= self.until[topic], told
 
     def _check_states(self, told: str) -> None:
         statuses = [one["state"] for one in self.seen.states]
@@ -159,7 +163,7 @@ class Life:
     def _has_everything(self) -> bool:
         last = {pair: numbers[-1] for pair, numbers in self.seen.got.items()}
         return all(
-            last.get(pair, 0) >= self._until[pair[1]]
+            last.get(pair, 0) >= self.until[pair[1]]
             for pair in (("one", TOPICS[0]), ("all", TOPICS[0]), ("all", TOPICS[1]))
         )
 
