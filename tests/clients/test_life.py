@@ -25,13 +25,15 @@ def whole_life() -> Life:
     life.until = {ONE: 9, TWO: 9}
     states = ["connecting", "connected", "reconnecting", "connecting", "connected"]
     for status in (*states, "connected", "disconnected"):  # the last but one was asked for
-        life.seen.take({"state": status})
+        life.seen.take({"state": status}, life.name)
     for name, topic, first in (("one", ONE, 6), ("all", ONE, 4), ("all", TWO, 8)):
         for number in range(first, 11):
-            life.seen.take({"got": {"topic": topic, "n": number}, "by": name})
-    life.seen.take({"event": "recovered", "count": 2})
-    life.seen.take({"call": "connect", "ok": True})
-    life.seen.take({"ready": "one"})
+            life.seen.take(
+                {"got": {"topic": topic, "n": number}, "by": f"{name} {life.name}"}, life.name
+            )
+    life.seen.take({"event": "recovered", "count": 2}, life.name)
+    life.seen.take({"call": "connect", "ok": True}, life.name)
+    life.seen.take({"ready": "one"}, life.name)
     return life
 
 
@@ -61,7 +63,7 @@ def miss_the_end(life: Life) -> None:
 
 
 def get_what_is_not_wanted(life: Life) -> None:
-    life.seen.take({"got": {"topic": TWO, "n": 1}, "by": "one"})
+    life.seen.take({"got": {"topic": TWO, "n": 1}, "by": f"one {life.name}"}, life.name)
 
 
 def skip_a_state(life: Life) -> None:
@@ -81,11 +83,11 @@ def end_otherwise(life: Life) -> None:
 
 
 def tell_of_a_gap(life: Life) -> None:
-    life.seen.take({"event": "gap", "reason": "SESSION_LOST"})
+    life.seen.take({"event": "gap", "reason": "SESSION_LOST"}, life.name)
 
 
 def have_a_publish_refused(life: Life) -> None:
-    life.seen.take({"call": "p1", "failed": "EXPIRED"})
+    life.seen.take({"call": "p1", "failed": "EXPIRED"}, life.name)
 
 
 @pytest.mark.parametrize(
