@@ -18,6 +18,7 @@ from bellwether_client.frames import AuthSuccess, ServerFrame
 from bellwether_client.states import (
     Connected,
     Connecting,
+    ConnectionState,
     Disconnected,
     Reconnecting,
     StateMachine,
@@ -101,6 +102,8 @@ class Link:
         self._is_blocked = False
         self._waiter: asyncio.Future[None] | None = None
         self._circuit: Circuit = "closed"
+        if debug is not None:
+            self.machine.listen(lambda state: debug("is %s", _told(state)))
 
     # --- The application's side -----------------------------------------------------------------
 
@@ -136,6 +139,8 @@ class Link:
     def send_encoded(self, data: str | bytes) -> None:
         """Send what the codec made."""
         if self._connection is not None:
+            if self._debug is not None:
+                self._debug("sends publish, %d", len(data))
             self._connection.send_encoded(data)
 
     @property
@@ -322,3 +327,15 @@ class Link:
 def _retrieve(waiter: asyncio.Future[None]) -> None:
     if not waiter.cancelled():
         waiter.exception()
+
+
+def _told(state: ConnectionState) -> str:
+    """Tell a state for debugging."""
+    match state:
+        case Reconnecting():
+            reason = state.last_error.reason
+            return f"reconnecting in {state.backoff_delay:.0f} ms, retry {state.attempt}: {reason}"
+        case Disconnected():
+            return f"disconnected: {state.reason}"
+        case _:
+            return state.status

@@ -311,8 +311,8 @@ class Subscriptions:
         self._forget(entry)
         if entry.held_id is not None:
             self._asking.unsubscribe(entry.topic, entry.held_id)
-        elif not self._is_online and entry.was_confirmed:
-            self._left.add(entry.topic)
+        elif not self._is_online:
+            self._left.add(entry.topic)  # the server may hold it, whatever we heard of it
 
     def _forget(self, entry: Entry) -> None:
         self._entries.pop(entry.topic, None)
