@@ -65,6 +65,11 @@ function closeCode(error) {
   return UNSAID.includes(error.closeCode) ? undefined : error.closeCode;
 }
 
+/** A circuit that opens is asked a moment later how long it stays so. */
+function rounded(delay) {
+  return Math.round(delay / 5) * 5;
+}
+
 function seeState(state) {
   const { status, attempt, reason, serverId, lastError } = state;
   observe(
@@ -72,7 +77,7 @@ function seeState(state) {
       state: status,
       attempt,
       server: serverId,
-      delay: status === "reconnecting" ? Math.round(state.backoffDelay) : undefined,
+      delay: status === "reconnecting" ? rounded(state.backoffDelay) : undefined,
       reason: status === "reconnecting" ? lastError.reason : reason,
       closeCode: status === "reconnecting" ? closeCode(lastError) : undefined,
     }),
