@@ -7,8 +7,10 @@ type Fits<From, To> = [From] extends [To] ? true : false;
 /** ... and the other way round. */
 type Same<A, B> = [A] extends [B] ? Fits<B, A> : false;
 /** Equal in what the design names, in its optional marks too; what is added must be optional. */
-type Extends<More, Less> = Same<Pick<More, keyof Less & keyof More>, Less> extends true
-  ? Same<More, Less>
+type Extends<More, Less> = [keyof Less] extends [keyof More]
+  ? Same<Pick<More, keyof Less>, Less> extends true
+    ? Same<More, Less>
+    : false
   : false;
 type Assert<Holds extends true> = Holds;
 
@@ -75,6 +77,8 @@ export type Methods = [
 export type Checks = [
   // @ts-expect-error an optional field is no required one
   Assert<Extends<{ a?: string }, { a: string }>>,
+  // @ts-expect-error an optional field that is missing
+  Assert<Extends<{ a: string }, { a: string; b?: string }>>,
   // @ts-expect-error a wider type
   Assert<Same<"a" | "b", "a">>,
   // @ts-expect-error a field that every writer would have to give
