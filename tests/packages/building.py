@@ -1,0 +1,49 @@
+"""What users get: the npm tarball and the wheel, made by the commands of a release."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.deployment import ROOT
+
+BROWSER = ROOT / "notifications" / "browser"
+NODE_MODULES = BROWSER / "node_modules"
+
+DEADLINE_SECONDS = 100.0
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
+    """Run a command that must succeed, and return what it printed on stdout."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=env if env is not None else dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(f"{command} failed:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def npm_pack(package: Path, target: Path, *options: str) -> Path:
+    """Pack a folder as npm does for the registry, and return the tarball."""
+    made = run("npm", "pack", "--pack-destination", target, *options, package, cwd=target)
+    return target / made.splitlines()[-1]
+
+
+def npm_install(folder: Path, *tarballs: Path) -> None:
+    """Install tarballs into an empty folder; nothing is asked of a registry."""
+    (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
+    run("npm", "install", "--offline", "--no-audit", "--no-fund", *tarballs, cwd=folder)
+
+
+def build_wheel(target: Path) -> Path:
+    """Build the wheel of the Python client and return it."""
+    source = ROOT / "bellwether_client"
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", target, source, cwd=target)
+    (wheel,) = target.glob("bellwether_client-*.whl")
+    return wheel
