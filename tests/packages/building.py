@@ -1,5 +1,6 @@
 """What users get: the npm tarball and the wheel, made by the commands of a release."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,16 @@ BROWSER = ROOT / "notifications" / "browser"
 NODE_MODULES = BROWSER / "node_modules"
 
 DEADLINE_SECONDS = 100.0
+
+COMPILER_OPTIONS = {
+    "target": "ES2022",
+    "module": "NodeNext",
+    "strict": True,
+    "exactOptionalPropertyTypes": True,
+    "noUncheckedIndexedAccess": True,
+    "skipLibCheck": False,
+    "lib": ["ES2022"],
+}
 
 
 def run(*command: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -39,6 +50,28 @@ def npm_install(folder: Path, *tarballs: Path) -> None:
     """Install tarballs into an empty folder; nothing is asked of a registry."""
     (folder / "package.json").write_text('{"private": true, "type": "module"}\n')
     run("npm", "install", "--offline", "--no-audit", "--no-fund", *tarballs, cwd=folder)
+
+
+def install_client(folder: Path) -> None:
+    """Install the client, and what a user of Node 20 adds to it: `ws`, and types.
+
+    Those are packed from what is installed here.
+    """
+    packed = folder / "packed"
+    packed.mkdir()
+    names = ("ws", "@types/ws", "@types/node", "undici-types")
+    npm_install(
+        folder,
+        npm_pack(BROWSER, packed),
+        *(npm_pack(NODE_MODULES / name, packed, "--ignore-scripts") for name in names),
+    )
+
+
+def compile_in(folder: Path, **options: object) -> None:
+    """Compile what a folder holds with the compiler of this project."""
+    config = {"compilerOptions": COMPILER_OPTIONS | options, "include": ["*.ts"]}
+    (folder / "tsconfig.json").write_text(json.dumps(config))
+    run("node", NODE_MODULES / "typescript" / "bin" / "tsc", "-p", folder, cwd=folder)
 
 
 def build_wheel(target: Path) -> Path:

@@ -16,14 +16,6 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ws_tarballs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The WebSocket library that a user of Node 20 adds, and types, from what is installed here."""
-    target = tmp_path_factory.mktemp("ws")
-    names = ("ws", "@types/ws", "@types/node", "undici-types")
-    return [npm_pack(NODE_MODULES / name, target, "--ignore-scripts") for name in names]
-
-
-@pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python client's wheel."""
     return build_wheel(tmp_path_factory.mktemp("wheel"))

@@ -49,7 +49,7 @@ def wait(holds: Callable[[], object], explain: Callable[[], object]) -> None:
 
 @contextmanager
 def running(command: Sequence[str | Path], cwd: Path, env: dict[str, str]) -> Iterator[Program]:
-    """Run a program in a folder and with an environment of its own; it does not outlive the test."""
+    """Run a program in a folder, with an environment of its own; it ends with the test."""
     output = cwd / "output"
     with output.open("wb") as stream:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdout=stream, stderr=stream)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import ROOT, Deployment
-from tests.packages.building import NODE_MODULES, npm_install, run
+from tests.packages.building import compile_in, install_client, npm_install
 from tests.packages.conversing import converse, make_key, running
 
 pytestmark = [
@@ -19,16 +19,6 @@ pytestmark = [
 
 SERVICE = ROOT / "tests" / "packages" / "programs" / "service.ts"
 
-COMPILER_OPTIONS = {
-    "target": "ES2022",
-    "module": "NodeNext",
-    "strict": True,
-    "exactOptionalPropertyTypes": True,
-    "noUncheckedIndexedAccess": True,
-    "skipLibCheck": False,
-    "lib": ["ES2022"],
-}
-
 
 def read(tarball: Path) -> dict[str, str]:
     """Return the package's files by their path."""
@@ -37,13 +27,6 @@ def read(tarball: Path) -> dict[str, str]:
             member.name.removeprefix("package/"): archive.extractfile(member).read().decode()  # type: ignore[union-attr]
             for member in archive.getmembers()
         }
-
-
-def compile_in(folder: Path, **options: object) -> None:
-    """Compile what a folder holds with the compiler of this project."""
-    config = {"compilerOptions": COMPILER_OPTIONS | options, "include": ["*.ts"]}
-    (folder / "tsconfig.json").write_text(json.dumps(config))
-    run("node", NODE_MODULES / "typescript" / "bin" / "tsc", "-p", folder, cwd=folder)
 
 
 def test_what_is_in_it(tarball: Path) -> None:
@@ -79,12 +62,10 @@ def test_a_page_compiles_with_this_package_alone(tarball: Path, tmp_path: Path) 
 
 
 @pytest.mark.sqlite
-def test_a_node_service_compiles_and_converses(
-    tarball: Path, ws_tarballs: list[Path], embedded: Deployment, tmp_path: Path
-) -> None:
+def test_a_node_service_compiles_and_converses(embedded: Deployment, tmp_path: Path) -> None:
     folder = tmp_path / "service"
     folder.mkdir()
-    npm_install(folder, tarball, *ws_tarballs)
+    install_client(folder)
     shutil.copy(SERVICE, folder)
     compile_in(folder, types=["node"])
 

@@ -70,7 +70,8 @@ def test_a_program_converses_without_django(
 
 
 def test_it_is_typed(python: Path, tmp_path: Path) -> None:
-    usage = shutil.copy(HERE / "typed_usage.py", tmp_path)
+    usage = tmp_path / "typed_usage.py"
+    shutil.copy(HERE / usage.name, usage)
     mypy = (sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-incremental")
     check = (*mypy, "--python-executable", python, usage)
     run(*check, cwd=tmp_path, env={"PATH": ""})

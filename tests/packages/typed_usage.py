@@ -101,5 +101,5 @@ async def mistakes(client: NotificationClient, state: ConnectionState) -> None:
     client.subscribe("user.7.*")  # type: ignore[call-arg]
     client.subscribe(7, print)  # type: ignore[arg-type]
     complete.url = "ws://elsewhere"  # type: ignore[misc]
-    state.latency  # type: ignore[union-attr]
+    print(state.latency)  # type: ignore[union-attr]
     await client.publish("a", 1, priority="higher")  # type: ignore[arg-type]
