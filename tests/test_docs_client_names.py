@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import bellwether_client
 import pytest
 
-import bellwether_client
 from tests.deployment import ROOT
 
 PAGES = ROOT / "docs" / "clients"
@@ -20,7 +20,9 @@ def named_on(page: str) -> set[str]:
     """Return the words that stand in code marks in a page's prose and tables."""
     text = (PAGES / page).read_text(encoding="utf-8")
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return {word for code in re.findall(r"`([^`\n]+)`", prose) for word in re.findall(r"[\w-]+", code)}
+    return {
+        word for code in re.findall(r"`([^`\n]+)`", prose) for word in re.findall(r"[\w-]+", code)
+    }
 
 
 # --- Links --------------------------------------------------------------------------------------
@@ -51,8 +53,12 @@ def exports() -> set[str]:
     """Return the names that the package exports."""
     index = (SOURCE / "index.ts").read_text(encoding="utf-8")
     lists = re.findall(r"^export (?:type )?\{([^}]+)\}", index, re.MULTILINE)
-    alone = re.findall(r"^export (?:function|const|class|interface|type) (\w+)", index, re.MULTILINE)
-    return {name.strip() for names in lists for name in names.split(",") if name.strip()} | set(alone)
+    alone = re.findall(
+        r"^export (?:function|const|class|interface|type) (\w+)", index, re.MULTILINE
+    )
+    return {name.strip() for names in lists for name in names.split(",") if name.strip()} | set(
+        alone
+    )
 
 
 def declarations() -> dict[str, str]:
@@ -78,7 +84,9 @@ READ_ELSEWHERE = {"constructor", "details", "super", "name", "epoch", "offsets"}
 
 def test_the_reader_of_declarations_finds_members() -> None:
     found = declarations()
-    assert {"url", "auth", "queueConfig", "debug"} <= set(members(found["NotificationClientConfig"]))
+    assert {"url", "auth", "queueConfig", "debug"} <= set(
+        members(found["NotificationClientConfig"])
+    )
     assert {"type", "gap", "recovered", "reason", "orphan"} <= set(members(found["ClientEvent"]))
     assert {"connect", "subscribe", "getStats"} <= set(members(found["NotificationClient"]))
     assert {"code", "retryAfter"} <= set(members(found["NotificationError"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import ROOT, Deployment
-from tests.packages.building import compile_in, install_client, npm_install
+from tests.packages.building import NODE_MODULES, compile_in, install_client, npm_install, run
 from tests.packages.conversing import converse, make_key, running
 
 pytestmark = [
@@ -59,6 +59,21 @@ def test_a_page_compiles_with_this_package_alone(tarball: Path, tmp_path: Path) 
     page.write_text(page.read_text() + "client.subscribe(7, () => undefined);\n")
     with pytest.raises(AssertionError, match="not assignable to parameter of type 'string'"):
         compile_in(tmp_path, lib=["ES2022", "DOM"])
+
+
+def test_a_bundler_takes_what_is_used(tarball: Path, tmp_path: Path) -> None:
+    npm_install(tmp_path, tarball)
+
+    def bundle(code: str) -> str:
+        (tmp_path / "page.js").write_text(code)
+        esbuild = NODE_MODULES / ".bin" / "esbuild"
+        return run(esbuild, "page.js", "--bundle", "--format=esm", "--minify", cwd=tmp_path)
+
+    assert bundle('import "@bellwether/client";').strip() == "", "it has no side effects"
+    used = bundle('import { isPattern } from "@bellwether/client"; console.log(isPattern("a.*"));')
+    assert "class" not in used, "the client is left out"
+    whole = bundle('export { createNotificationClient } from "@bellwether/client";')
+    assert "class" in whole
 
 
 @pytest.mark.sqlite
