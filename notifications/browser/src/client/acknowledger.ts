@@ -7,7 +7,7 @@ import type { ClientFrame } from "./frames.ts";
 const EVERY = 5_000;
 
 export interface AcknowledgerContext {
-  send(frame: ClientFrame): void;
+  send(frame: Extract<ClientFrame, { type: "ack" }>): void;
   after(delay: number, run: () => void): Cancel;
   cursor(): Cursor | undefined;
 }

@@ -1,11 +1,15 @@
-/** The environment of a real page. Runs in Node 22 as well, which has no tabs. */
-import type { Cancel, Environment } from "./environment.ts";
+/** The environment of a real page. Runs in Node as well, which has no tabs. */
+import type { Cancel, Environment, SocketEvents, WebSocketConstructor } from "./environment.ts";
 import { claimClientId } from "./identity.ts";
+import { memoryStorage, webStorage } from "./storage.ts";
 
 /** setTimeout takes a signed 32-bit number; a longer delay would fire at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
+const hasPage = typeof document !== "undefined";
+
 export const browser: Environment = {
+  kind: hasPage ? "browser" : "service",
   now: () => Date.now(),
   elapsed: () => performance.now(),
   after(delay, run) {
@@ -16,32 +20,27 @@ export const browser: Environment = {
   },
   random: () => Math.random(),
   newId,
-  open(url, protocol, events) {
-    const socket = new WebSocket(url, protocol);
-    socket.onopen = events.opened;
-    socket.onmessage = ({ data }) => {
-      events.received(data);
-    };
-    socket.onclose = ({ code }) => {
-      events.closed(code);
-    };
-    return socket;
+  open: (url, protocol, events) => openSocket(globalThis.WebSocket, url, protocol, events),
+  storage() {
+    try {
+      if (hasPage) return webStorage(sessionStorage);
+    } catch {
+      // The user forbids storage: reading the property alone throws then.
+    }
+    return memoryStorage();
   },
-  clientId: () => claimClientId(sessionStore(), globalThis.navigator?.locks, newId),
-  onWake(run) {
-    if (typeof document === "undefined") return () => undefined;
-    const visible = (): void => {
-      if (document.visibilityState === "visible") run();
-    };
-    const cancels = [
-      listen(document, "visibilitychange", visible),
-      listen(window, "pageshow", visible),
-      listen(window, "online", run),
-    ];
-    return () => {
-      for (const cancel of cancels) cancel();
-    };
-  },
+  claim: (id) => claimClientId(hasPage ? navigator.locks : undefined, id),
+  onWake: (run) =>
+    listen([
+      ["visibilitychange", () => document.visibilityState === "visible" && run()],
+      ["pageshow", run],
+      ["online", run],
+    ]),
+  onHide: (run) =>
+    listen([
+      ["visibilitychange", () => document.visibilityState === "hidden" && run()],
+      ["pagehide", run],
+    ]),
   debug: (...details) => {
     console.debug("bellwether:", ...details);
   },
@@ -50,10 +49,46 @@ export const browser: Environment = {
   },
 };
 
-function listen(target: EventTarget, type: string, run: () => void): Cancel {
-  target.addEventListener(type, run);
+/** Open a socket with a given constructor. */
+export function openSocket(
+  Constructor: WebSocketConstructor | undefined,
+  url: string,
+  protocol: string,
+  events: SocketEvents,
+): ReturnType<Environment["open"]> {
+  if (Constructor === undefined) {
+    throw new Error("There is no WebSocket here: give one as `webSocket`, such as that of ws.");
+  }
+  const socket = new Constructor(url, protocol);
+  let retryAfter: number | undefined;
+  socket.onopen = events.opened;
+  socket.onmessage = ({ data }: { data: unknown }) => {
+    events.received(data);
+  };
+  socket.onclose = ({ code }: { code: number }) => {
+    events.closed(code, retryAfter);
+  };
+  socket.onerror = () => undefined; // the close follows, and says as much
+  // Browsers hide why an upgrade was refused; `ws` tells.
+  (socket as { on?: OnRefused }).on?.("unexpected-response", (_request, { headers }) => {
+    const seconds = Number(headers["retry-after"]);
+    if (seconds >= 0) retryAfter = seconds * 1_000;
+    socket.close();
+  });
+  return socket;
+}
+
+type OnRefused = (
+  event: "unexpected-response",
+  run: (request: unknown, response: { headers: Record<string, unknown> }) => void,
+) => void;
+
+/** Listen to the page, where there is one. Events of the document bubble up to the window. */
+function listen(runs: [type: string, run: () => void][]): Cancel {
+  if (!hasPage) return () => undefined;
+  for (const [type, run] of runs) window.addEventListener(type, run);
   return () => {
-    target.removeEventListener(type, run);
+    for (const [type, run] of runs) window.removeEventListener(type, run);
   };
 }
 
@@ -61,12 +96,4 @@ function listen(target: EventTarget, type: string, run: () => void): Cancel {
 function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function sessionStore(): Storage | undefined {
-  try {
-    return globalThis.sessionStorage;
-  } catch {
-    return undefined; // the user forbids storage; reading the property alone throws then
-  }
 }

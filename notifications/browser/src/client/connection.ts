@@ -4,7 +4,14 @@ import { decode } from "./decode.ts";
 import { type Down, closed, failed, unauthenticated } from "./down.ts";
 import type { Cancel, Environment, Socket } from "./environment.ts";
 import { asError, type NotificationError } from "./errors.ts";
-import type { AuthFrame, AuthSuccess, ClientFrame, Disconnect, ServerFrame } from "./frames.ts";
+import type {
+  AuthFrame,
+  AuthSuccess,
+  ClientFrame,
+  Disconnect,
+  RequestId,
+  ServerFrame,
+} from "./frames.ts";
 import { Heartbeat } from "./heartbeat.ts";
 
 /** For token, handshake and auth together. The server gives auth alone 5 s. */
@@ -15,14 +22,22 @@ const CLOSE_TIMEOUT = 2_000;
 const SUBPROTOCOL = "notifications.v1.json";
 
 export interface ConnectionEvents {
+  /** There is a token, and the socket opens now. */
+  opening(): void;
   /** The first event of a connection that lives. `latency`: the round trip of auth. */
   accepted(frame: AuthSuccess, latency: number): void;
   frame(frame: ServerFrame): void;
   unreadable(detail: string): void;
   unknown(type: string): void;
-  /** The last event, exactly once, unless `close` came first. */
-  down(down: Down): void;
+  /**
+   * The last event, exactly once, unless `close` came first.
+   *
+   * @param phase what was under way: getting the token, connecting with it, or the connection.
+   */
+  down(down: Down, phase: Phase): void;
 }
+
+export type Phase = "token" | "connecting" | "connected";
 
 export interface Pace {
   readonly interval: number | undefined;
@@ -37,6 +52,7 @@ export class Connection {
   #heartbeat: Heartbeat | undefined;
   #opening: Cancel | undefined;
   #sentAt = 0;
+  #phase: Phase = "token";
   #ended = false;
   #onClosed: (() => void) | undefined;
   #refusal: NotificationError | undefined;
@@ -61,14 +77,24 @@ export class Connection {
       this.#end(unauthenticated(error));
       return;
     }
+    if (this.#ended) return;
+    this.#phase = "connecting";
+    this.#events.opening();
     if (!this.#ended) this.#open(url, first);
   }
 
-  send(frame: ClientFrame): void {
-    this.sendText(JSON.stringify(frame));
+  /** Give it up. */
+  abort(down: Down): void {
+    this.#end(down);
   }
 
-  sendText(text: string): void {
+  send(frame: ClientFrame): void {
+    this.sendText(frame.type, JSON.stringify(frame), "id" in frame ? frame.id : undefined);
+  }
+
+  /** @param id the request's, to find it in the debug output. */
+  sendText(type: string, text: string, id: RequestId | undefined): void {
+    this.#environment.debug("sent", type, id, text.length);
     try {
       this.#socket?.send(text);
     } catch {
@@ -104,11 +130,12 @@ export class Connection {
         },
         received: (data) => {
           this.#heartbeat?.alive();
+          this.#environment.debug("received", (data as { length?: number }).length);
           decode(data, this.#sink);
         },
-        closed: (code) => {
+        closed: (code, retryAfter) => {
           this.#onClosed?.();
-          this.#end(closed(code, this.#farewell, this.#refusal));
+          this.#end(closed(code, this.#farewell, this.#refusal, retryAfter));
         },
       });
     } catch (error) {
@@ -120,6 +147,7 @@ export class Connection {
   readonly #sink = {
     frame: (frame: ServerFrame): void => {
       if (this.#ended) return; // the rest of a batch in which we ended
+      this.#environment.debug("got", frame.type, idOf(frame));
       if (frame.type === "auth_success") this.#accept(frame);
       else if (frame.type === "disconnect") this.#farewell = frame;
       else if (this.#heartbeat !== undefined) this.#events.frame(frame);
@@ -136,6 +164,7 @@ export class Connection {
   #accept(frame: AuthSuccess): void {
     if (this.#heartbeat !== undefined) return;
     this.#opening?.();
+    this.#phase = "connected";
     const { interval, timeout } = frame.heartbeat;
     this.#heartbeat = new Heartbeat(
       this.#environment,
@@ -160,7 +189,7 @@ export class Connection {
   #end(down: Down): void {
     if (this.#ended) return;
     this.#release()?.close();
-    this.#events.down(down);
+    this.#events.down(down, this.#phase);
   }
 
   /** Stop timing and listening; give back the socket that is left to close. */
@@ -172,4 +201,9 @@ export class Connection {
     this.#socket = undefined;
     return socket;
   }
+}
+
+function idOf(frame: ServerFrame): RequestId | undefined {
+  if (frame.type === "message") return frame.message.id;
+  return "id" in frame ? frame.id : undefined;
 }

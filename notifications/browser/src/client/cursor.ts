@@ -18,6 +18,13 @@ export class CursorTrack {
   #epoch: string | undefined;
   readonly #offsets = new Map<number, number>();
 
+  /** An empty one of the same epoch. */
+  sibling(): CursorTrack {
+    const track = new CursorTrack();
+    track.#epoch = this.#epoch;
+    return track;
+  }
+
   reset(cursor: Cursor): void {
     this.#epoch = cursor.epoch;
     this.#offsets.clear();
@@ -32,6 +39,15 @@ export class CursorTrack {
   merge(cursor: Cursor): void {
     if (cursor.epoch === this.#epoch) this.#raise(cursor);
     else this.reset(cursor);
+  }
+
+  /** Merge what another track holds. */
+  follow(other: CursorTrack): void {
+    if (other.#epoch !== this.#epoch) {
+      this.#epoch = other.#epoch;
+      this.#offsets.clear();
+    }
+    for (const [partition, offset] of other.#offsets) this.advance([partition, offset]);
   }
 
   covers([partition, offset]: Position): boolean {

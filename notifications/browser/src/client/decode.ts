@@ -1,5 +1,5 @@
 /** The one place where the server's frames are decoded and checked. */
-import { DEFAULT_RETRY, type RetryAdvice, type RetryStrategy } from "./backoff.ts";
+import { DEFAULT_RETRY, type RetryPolicy, type RetryStrategy } from "./backoff.ts";
 import { NotificationError } from "./errors.ts";
 import * as field from "./fields.ts";
 import { Unreadable, type Wire, isWire, optional } from "./fields.ts";
@@ -110,7 +110,25 @@ const READERS: ReadonlyMap<string, (wire: Wire) => ServerFrame> = new Map([
     }),
   ],
   ["token_expiring", () => ({ type: "token_expiring" })],
-  ["refreshed", (wire) => ({ type: "refreshed", id: requestId(wire, "id") })],
+  [
+    "refreshed",
+    (wire) => ({
+      type: "refreshed",
+      id: requestId(wire, "id"),
+      expiresIn: optional(wire, "expiresIn", field.amount),
+    }),
+  ],
+  [
+    "verified",
+    (wire) => ({
+      type: "verified",
+      id: requestId(wire, "id"),
+      inactive: field.objects(wire, "inactive").map((one) => ({
+        subscriptionId: field.text(one, "subscriptionId"),
+        code: field.text(one, "code"),
+      })),
+    }),
+  ],
   [
     "disconnect",
     (wire) => ({
@@ -119,6 +137,7 @@ const READERS: ReadonlyMap<string, (wire: Wire) => ServerFrame> = new Map([
       reason: field.text(wire, "reason"),
       reconnect: field.flag(wire, "reconnect"),
       retryAfter: optional(wire, "retryAfter", field.amount),
+      health: optional(wire, "health", field.amount),
     }),
   ],
   [
@@ -167,28 +186,30 @@ function readMetadata(wire: Wire): MessageMetadata {
 function readAuthSuccess(wire: Wire): AuthSuccess {
   const heartbeat = field.object(wire, "heartbeat");
   const limits = optional(wire, "limits", field.object);
+  const retry = optional(wire, "retry", field.object);
   return {
     type: "auth_success",
     sessionId: field.text(wire, "sessionId"),
     serverId: field.text(wire, "serverId"),
     resumed: field.flag(wire, "resumed"),
-    subscriptions: field.list(wire, "subscriptions").map(readHeld),
+    subscriptions: field.objects(wire, "subscriptions").map(readHeld),
     cursor: field.cursor(wire, "cursor"),
     heartbeat: {
       interval: field.amount(heartbeat, "interval"),
       timeout: field.amount(heartbeat, "timeout"),
     },
-    retry: optional(wire, "retry", readRetry),
+    retry: retry && readRetry(retry),
+    health: retry && optional(retry, "health", field.amount),
+    expiresIn: optional(wire, "expiresIn", field.amount),
     frameBytes: limits && optional(limits, "frameBytes", field.count),
   };
 }
 
-function readHeld(value: unknown): HeldSubscription {
-  if (!isWire(value)) throw new Unreadable("a subscription is not an object");
+function readHeld(wire: Wire): HeldSubscription {
   return {
-    subscriptionId: field.text(value, "subscriptionId"),
-    topic: field.text(value, "topic"),
-    createdAt: field.instant(value, "createdAt"),
+    subscriptionId: field.text(wire, "subscriptionId"),
+    topic: field.text(wire, "topic"),
+    createdAt: field.instant(wire, "createdAt"),
   };
 }
 
@@ -199,8 +220,7 @@ const STRATEGIES: ReadonlySet<unknown> = new Set<RetryStrategy>([
   "adaptive",
 ]);
 
-function readRetry(parent: Wire, key: string): RetryAdvice {
-  const wire = field.object(parent, key);
+function readRetry(wire: Wire): RetryPolicy {
   const strategy = wire["strategy"];
   return {
     maxRetries: field.count(wire, "maxRetries"),

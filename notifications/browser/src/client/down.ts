@@ -12,6 +12,10 @@ export interface Down {
   readonly retry: boolean;
   /** The server's wish, in milliseconds; it wins over the backoff. */
   readonly retryAfter: number | undefined;
+  /** Present when this side dropped a connection that was well: that is no failure to count. */
+  readonly own?: true;
+  /** How well the server said that it is. */
+  readonly health?: number | undefined;
 }
 
 /**
@@ -19,11 +23,13 @@ export interface Down {
  *
  * @param farewell the `disconnect` frame: it says more than the close, which may be lost (1006).
  * @param refusal the `error` that answered `auth`.
+ * @param retryAfter that of a refused upgrade.
  */
 export function closed(
   code: number,
   farewell: Disconnect | undefined,
   refusal: NotificationError | undefined,
+  retryAfter?: number,
 ): Down {
   const told = farewell?.code ?? (code === NO_CODE ? CloseCode.ABNORMAL : code);
   const message = farewell?.reason || refusal?.message || closeMeaning(told);
@@ -34,7 +40,8 @@ export function closed(
   return {
     error,
     retry: farewell?.reconnect ?? reconnects(told),
-    retryAfter: farewell?.retryAfter ?? refusal?.retryAfter,
+    retryAfter: farewell?.retryAfter ?? refusal?.retryAfter ?? retryAfter,
+    health: farewell?.health,
   };
 }
 
@@ -54,4 +61,10 @@ export function unauthenticated(thrown: unknown): Down {
 /** Judge a failure that this side noticed. */
 export function failed(reason: DisconnectReason, message: string, retry: boolean): Down {
   return { error: new ConnectionError(reason, message), retry, retryAfter: undefined };
+}
+
+/** Judge that this side gives up a connection which brings more than the handlers take. */
+export function overwhelmed(): Down {
+  const message = "More messages wait for handlers than may: it goes on when half are handled.";
+  return { ...failed("client_initiated", message, true), own: true };
 }

@@ -1,4 +1,5 @@
 /** What the client takes from its surroundings, so that a test can give it something else. */
+import type { StateStorage } from "./storage.ts";
 
 /** An open or opening WebSocket. */
 export interface Socket {
@@ -9,9 +10,25 @@ export interface Socket {
 export interface SocketEvents {
   opened(): void;
   received(data: unknown): void;
-  /** The last event, exactly once. */
-  closed(code: number): void;
+  /**
+   * The last event, exactly once.
+   *
+   * @param retryAfter what a refused upgrade asked for, in milliseconds, where it can be seen.
+   */
+  closed(code: number, retryAfter?: number): void;
 }
+
+/** What is used of a WebSocket. The browser's is one, and that of the package `ws`. */
+export interface WebSocketLike {
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+  send(text: string): void;
+  close(code?: number): void;
+}
+
+export type WebSocketConstructor = new (url: string, protocol: string) => WebSocketLike;
 
 /** Cancels what it came from. Calling it twice, or late, does nothing. */
 export type Cancel = () => void;
@@ -28,10 +45,16 @@ export interface Environment {
   newId(): string;
   /** Open a socket; its events come later, never during this call. */
   open(url: string, protocol: string, events: SocketEvents): Socket;
-  /** Find the id by which the server knows this tab. */
-  clientId(): Promise<string>;
+  /** What this client is, where the application does not say. */
+  readonly kind: "browser" | "service";
+  /** Where the state is kept, where the application does not say. */
+  storage(): StateStorage;
+  /** Take a clientId for the life of this page; false when another page has it. */
+  claim(clientId: string): Promise<boolean>;
   /** Call `run` when timers can not be trusted: the tab woke, or the network came back. */
   onWake(run: () => void): Cancel;
+  /** Call `run` when the page may be gone soon, without another word. */
+  onHide(run: () => void): Cancel;
   debug(...details: unknown[]): void;
   /** Say aloud what would otherwise be lost. */
   complain(error: unknown): void;

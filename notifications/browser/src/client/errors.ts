@@ -10,7 +10,7 @@ import type { DisconnectReason } from "./types.ts";
 /** A refused request. */
 export class NotificationError extends Error {
   override readonly name = "NotificationError";
-  /** One of section 4 of docs/protocol.md, or of the queue: QUEUE_FULL, DROPPED, EXPIRED. */
+  /** One of section 4 of docs/protocol.md, or of this client: see docs/clients/behaviour.md. */
   readonly code: string;
   /** Whether the same request may succeed later. */
   readonly temporary: boolean;
@@ -35,10 +35,22 @@ export class NotificationError extends Error {
   }
 }
 
+/** What to do about it, by reason. */
+const HINTS: Readonly<Record<DisconnectReason, string>> = {
+  client_initiated: "Call connect() to come back.",
+  server_initiated: "Ask the operator, or look for a second client with the same clientId.",
+  network_error: "Check the URL, the network, and that the server runs.",
+  authentication_failed: "Get a new token: give `auth` a function that fetches one.",
+  timeout: "Check the network, and the load of the server.",
+  protocol_error: "Check that the URL leads to Bellwether, and that both sides have its version.",
+};
+
 /** A connection that failed or ended. */
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
   readonly reason: DisconnectReason;
+  /** What to do about it. */
+  readonly hint: string;
   /** The close code, where one came. */
   readonly closeCode: number | undefined;
 
@@ -49,6 +61,7 @@ export class ConnectionError extends Error {
   ) {
     super(message, "cause" in details ? { cause: details.cause } : undefined);
     this.reason = reason;
+    this.hint = HINTS[reason];
     this.closeCode = details.closeCode;
   }
 }

@@ -52,9 +52,9 @@ export function object(wire: Wire, key: string): Wire {
   return isWire(value) ? value : wrong(key, "an object");
 }
 
-export function list(wire: Wire, key: string): readonly unknown[] {
+export function objects(wire: Wire, key: string): Wire[] {
   const value = wire[key];
-  return Array.isArray(value) ? value : wrong(key, "a list");
+  return Array.isArray(value) && value.every(isWire) ? value : wrong(key, "a list of objects");
 }
 
 export function instant(wire: Wire, key: string): Date {

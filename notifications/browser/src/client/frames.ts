@@ -1,8 +1,13 @@
 /** The frames of docs/protocol.md that this client speaks. decode.ts makes the server's. */
-import type { RetryAdvice } from "./backoff.ts";
+import type { RetryPolicy } from "./backoff.ts";
 import type { Cursor, Position } from "./cursor.ts";
 import type { NotificationError } from "./errors.ts";
-import type { NotificationMessage } from "./types.ts";
+import type {
+  BatchOptions,
+  FilterTree,
+  NotificationClientConfig,
+  NotificationMessage,
+} from "./types.ts";
 
 export type RequestId = number | string;
 
@@ -20,7 +25,11 @@ export interface AuthSuccess {
   readonly subscriptions: readonly HeldSubscription[];
   readonly cursor: Cursor;
   readonly heartbeat: { readonly interval: number; readonly timeout: number };
-  readonly retry: RetryAdvice | undefined;
+  readonly retry: RetryPolicy | undefined;
+  /** How well the server is, in (0, 1]. */
+  readonly health: number | undefined;
+  /** How long the token is good for, in milliseconds; absent where it does not expire. */
+  readonly expiresIn: number | undefined;
   /** The largest frame that the server takes, in bytes. */
   readonly frameBytes: number | undefined;
 }
@@ -66,6 +75,19 @@ export interface Disconnect {
   readonly reason: string;
   readonly reconnect: boolean;
   readonly retryAfter: number | undefined;
+  readonly health: number | undefined;
+}
+
+export interface Verified {
+  readonly type: "verified";
+  readonly id: RequestId;
+  readonly inactive: readonly { readonly subscriptionId: string; readonly code: string }[];
+}
+
+export interface Refreshed {
+  readonly type: "refreshed";
+  readonly id: RequestId;
+  readonly expiresIn: number | undefined;
 }
 
 export interface ErrorFrame {
@@ -82,7 +104,8 @@ export type ServerFrame =
   | ReplayComplete
   | Disconnect
   | ErrorFrame
-  | { readonly type: "refreshed"; readonly id: RequestId }
+  | Verified
+  | Refreshed
   | { readonly type: "message"; readonly message: NotificationMessage }
   | { readonly type: "pong"; readonly t: number | undefined; readonly cursor: Cursor }
   | {
@@ -93,15 +116,26 @@ export type ServerFrame =
     }
   | { readonly type: "token_expiring" };
 
+type Kind = NonNullable<NotificationClientConfig["kind"]>;
+
 export interface AuthFrame {
   readonly type: "auth";
   readonly token: string;
   readonly clientId: string;
   readonly capabilities: readonly string[];
-  readonly client: { readonly name: string; readonly version: string; readonly kind: "browser" };
+  readonly client: { readonly name: string; readonly version: string; readonly kind: Kind };
   readonly resume?: { readonly sessionId: string; readonly cursor: Cursor };
   readonly attempt?: number;
   readonly lastDisconnectReason?: string;
+  readonly batch?: BatchOptions;
+}
+
+export interface SubscribeOptions {
+  readonly replayMissed?: boolean;
+  readonly maxReplayAge?: number;
+  readonly since?: Cursor | { readonly last: number };
+  readonly filter?: FilterTree;
+  readonly batch?: BatchOptions;
 }
 
 /** What goes to the server; a publish goes as text, see outbox.ts. */
@@ -111,8 +145,16 @@ export type ClientFrame =
       readonly type: "subscribe";
       readonly id: RequestId;
       readonly topic: string;
-      readonly options?: { readonly replayMissed?: boolean; readonly maxReplayAge?: number };
+      readonly options?: SubscribeOptions;
     }
+  | {
+      readonly type: "replay";
+      readonly id: RequestId;
+      readonly cursor: Cursor;
+      readonly subscriptionId?: string;
+      readonly maxReplayAge?: number;
+    }
+  | { readonly type: "verify"; readonly id: RequestId; readonly subscriptionIds: string[] }
   | { readonly type: "unsubscribe"; readonly id: RequestId; readonly subscriptionId: string }
   | { readonly type: "refresh"; readonly id: RequestId; readonly token: string }
   | { readonly type: "ack"; readonly cursor: Cursor }

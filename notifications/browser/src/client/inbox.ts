@@ -1,15 +1,21 @@
 /** What the server's frames mean, once a connection is accepted. */
+import { type Cursor, CursorTrack } from "./cursor.ts";
+import { Delivery, MAX_WAITING } from "./delivery.ts";
 import { NotificationError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { AuthSuccess, ReplayComplete, ServerFrame, Unsubscribed } from "./frames.ts";
-import { Progress } from "./progress.ts";
+import type { Progress } from "./progress.ts";
+import type { Owed, Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
 import type { Statistics } from "./statistics.ts";
 import type { Subscriptions } from "./subscriptions.ts";
+import { matches, split } from "./topics.ts";
 import type { NotificationMessage } from "./types.ts";
 
 export interface InboxContext {
   readonly events: Events;
+  readonly progress: Progress;
+  readonly replays: Replays;
   readonly requests: Requests;
   readonly statistics: Statistics;
   readonly subscriptions: Subscriptions;
@@ -18,13 +24,21 @@ export interface InboxContext {
   /** Tell the state of a new round trip. */
   measured(latency: number): void;
   refresh(): void;
+  /** More waits than may. */
+  overwhelmed(): void;
 }
 
 export class Inbox {
-  readonly progress = new Progress();
+  /** Where `replayMissed` begins on this connection. */
+  base: Cursor = { epoch: "", offsets: {} };
   readonly #context: InboxContext;
   /** From an auth_success that resumed until its replay_complete. */
   #resuming = false;
+  /**
+   * What came live while the replay in place of a lost session was waited for. Bound MAX_WAITING,
+   * over which the connection is dropped: the new session can be resumed.
+   */
+  #held: ServerFrame[] | undefined;
 
   constructor(context: InboxContext) {
     this.#context = context;
@@ -32,57 +46,69 @@ export class Inbox {
 
   /** @param hadSession whether this connection asked to resume one. */
   accepted(frame: AuthSuccess, hadSession: boolean): void {
-    this.#resuming = hadSession && frame.resumed;
-    if (!this.#resuming) this.progress.reset(frame.cursor);
-    this.#context.subscriptions.restore(frame.subscriptions);
-    if (hadSession && !frame.resumed) {
-      const event = { type: "recovery", recovered: false, count: 0 } as const;
-      this.#context.events.emit({ ...event, reason: "SESSION_LOST" });
-    }
+    const { progress, replays, subscriptions } = this.#context;
+    const from = hadSession ? progress.cursor() : undefined;
+    this.base = frame.cursor;
+    this.#resuming = from !== undefined && frame.resumed;
+    const isLost = from !== undefined && !frame.resumed;
+    if (from === undefined) progress.reset(frame.cursor);
+    if (isLost) this.#held = [];
+    subscriptions.restore(frame.subscriptions, from, progress.seen());
+    if (!this.#resuming) replays.open(isLost ? this.#inPlaceOfSession(from, frame.cursor) : undefined);
   }
 
   lost(): void {
     this.#resuming = false;
+    this.#held = undefined;
   }
 
   take(frame: ServerFrame): void {
+    const { events, progress, requests } = this.#context;
+    const isOrdered = frame.type === "message" || frame.type === "pong" || frame.type === "gap";
+    if (this.#held !== undefined && isOrdered && !isReplayed(frame)) {
+      if (frame.type === "pong") this.#measure(frame.t);
+      this.#held.push(frame.type === "pong" ? { ...frame, t: undefined } : frame);
+      if (this.#held.length > MAX_WAITING) this.#context.overwhelmed();
+      return;
+    }
     switch (frame.type) {
       case "message":
         this.#message(frame.message);
         return;
       case "pong":
-        if (frame.t !== undefined) this.#measure(this.#context.elapsed() - frame.t);
-        this.progress.merge(frame.cursor);
+        this.#measure(frame.t);
+        progress.merge(frame.cursor);
         return;
       case "gap": {
         const { type, topic, reason, cursor } = frame;
-        this.progress.reset(cursor);
-        this.#context.events.emit({
-          type,
-          reason,
-          cursor,
-          ...(topic === undefined ? {} : { topic }),
-        });
+        this.base = cursor;
+        progress.reset(cursor);
+        events.emit({ type, reason, cursor, ...(topic === undefined ? {} : { topic }) });
         return;
       }
       case "replay_complete":
-        this.#replayComplete(frame);
+        if (frame.id === undefined) this.#resumed(frame);
+        else {
+          progress.merge(frame.cursor);
+          requests.answer(frame.id, frame);
+        }
         return;
       case "token_expiring":
         this.#context.refresh();
         return;
       case "unsubscribed":
-        if (!this.#context.requests.answer(frame.id, frame)) this.#unsubscribed(frame);
+        if (!requests.answer(frame.id, frame)) this.#unsubscribed(frame);
         return;
       case "error":
-        if (!this.#context.requests.answer(frame.id, frame)) {
-          this.#context.events.emit({ type: "server_error", error: frame.error });
+        if (!requests.answer(frame.id, frame)) {
+          events.emit({ type: "server_error", error: frame.error });
         }
         return;
       case "subscribed":
       case "published":
       case "refreshed":
-        this.#context.requests.answer(frame.id, frame);
+      case "verified":
+        requests.answer(frame.id, frame);
         return;
       case "auth_success":
       case "disconnect":
@@ -90,37 +116,74 @@ export class Inbox {
     }
   }
 
-  #message(message: NotificationMessage): void {
-    const { events, statistics, subscriptions, now } = this.#context;
-    const { position } = message;
-    // What was asked for again, here or by an operator, is wanted even where the cursor covers it.
-    const fromReplay = message.replayed === true && !this.#resuming;
-    const repeats = position !== undefined && this.progress.repeats(position);
-    if (repeats && !fromReplay) return;
-    statistics.received += 1;
-    let work: Promise<void>[] | undefined;
-    for (const local of subscriptions.matching(message.topic, fromReplay)) {
-      const running = local.handle(message, now(), (error) => {
-        events.emit({ type: "handler_error", error, message });
-      });
-      if (running !== undefined) (work ??= []).push(running);
-    }
-    this.progress.handled(position, work && Promise.all(work));
+  /** A replay of a subscription, or in place of a session, has ended. */
+  replayed({ recovered, count, reason = "", cursor }: ReplayComplete, topic?: string): void {
+    const about = topic === undefined ? {} : { topic };
+    if (recovered) this.#context.events.emit({ type: "recovered", count, ...about });
+    else this.#context.events.emit({ type: "gap", reason, cursor, ...about });
   }
 
-  #replayComplete({ id, recovered, count, reason, cursor }: ReplayComplete): void {
-    const topic = id === undefined ? undefined : this.#context.subscriptions.replayed(id);
-    if (id === undefined) this.#resuming = false;
+  #message(message: NotificationMessage): void {
+    const { progress, replays, statistics, subscriptions } = this.#context;
+    const { position, topic } = message;
+    // What was asked for again, here or by an operator, is wanted even where the cursor covers it.
+    const isAgain = message.replayed === true && !this.#resuming && replays.current?.isOwn !== true;
+    if (position !== undefined && progress.repeats(position) && !isAgain) return;
+    const owed = isAgain ? replays.current : undefined;
+    // Another topic's is an operator's redelivery, which may come in between.
+    const isOwed =
+      owed !== undefined &&
+      (owed.segments === undefined || matches(owed.segments, split(topic)));
+    if (isOwed && (owed.isOver === true || !isFresh(owed, message))) return;
+    statistics.received += 1;
+    const delivery = new Delivery(message);
+    const targets = (isOwed && owed.target && [owed.target]) || subscriptions.matching(topic);
+    for (const target of targets) target.deliver(delivery, isOwed);
+    progress.handled(position, delivery);
+  }
+
+  /** The replay that follows a resume has ended. */
+  #resumed(frame: ReplayComplete): void {
+    this.#resuming = false;
     // A resume that failed sets the cursor: one that lay above the head would drop live messages.
-    if (id === undefined && !recovered) this.progress.reset(cursor);
-    else this.progress.merge(cursor);
-    this.#context.events.emit({
-      type: "recovery",
-      recovered,
-      count,
-      ...(reason === undefined ? {} : { reason }),
-      ...(topic === undefined ? {} : { topic }),
-    });
+    if (frame.recovered) this.#context.progress.merge(frame.cursor);
+    else this.#context.progress.reset(frame.cursor);
+    this.replayed(frame);
+    this.#context.replays.open();
+  }
+
+  /** The session is gone: ask for what came after our own cursor, and hold what comes live. */
+  #inPlaceOfSession(cursor: Cursor, head: Cursor): Owed {
+    const { progress } = this.#context;
+    const follow = (): void => {
+      const held = this.#held ?? [];
+      this.#held = undefined;
+      for (const frame of held) this.take(frame);
+    };
+    const giveUp = (): void => {
+      progress.reset(head);
+      this.#context.events.emit({ type: "gap", reason: "SESSION_LOST", cursor: head });
+      follow();
+    };
+    return {
+      isOwn: true,
+      brought: new CursorTrack(),
+      ask: (id) => ({ type: "replay", id, cursor }),
+      done: (frame) => {
+        if (frame.recovered) {
+          this.replayed(frame);
+          follow();
+        } else {
+          giveUp();
+          progress.merge(frame.cursor);
+        }
+      },
+      refused: ({ temporary }) => {
+        if (!temporary) giveUp();
+        return temporary;
+      },
+      giveUp,
+    };
   }
 
   #unsubscribed({ subscriptionId, code, reason }: Unsubscribed): void {
@@ -131,8 +194,23 @@ export class Inbox {
     this.#context.subscriptions.ended(subscriptionId, error);
   }
 
-  #measure(latency: number): void {
+  /** @param t when the ping was sent. */
+  #measure(t: number | undefined): void {
+    if (t === undefined) return;
+    const latency = this.#context.elapsed() - t;
     this.#context.statistics.measured(latency, this.#context.now());
     this.#context.measured(latency);
   }
+}
+
+function isReplayed(frame: ServerFrame): boolean {
+  return frame.type === "message" && frame.message.replayed === true;
+}
+
+/** Whether a replay has not brought a message before it was cut off; note that it has now. */
+function isFresh({ brought }: Owed, { position }: NotificationMessage): boolean {
+  if (position === undefined) return true;
+  const fresh = !brought.covers(position);
+  brought.advance(position);
+  return fresh;
 }

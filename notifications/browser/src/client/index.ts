@@ -1,21 +1,35 @@
 /** The public surface of @bellwether/client. */
-import { browser } from "./browser.ts";
+import { browser, openSocket } from "./browser.ts";
 import { createClient } from "./client.ts";
 import type { NotificationClient, NotificationClientConfig } from "./types.ts";
 
 /** Make a client; it does nothing until `connect`. */
 export function createNotificationClient(config: NotificationClientConfig): NotificationClient {
-  return createClient(config, browser);
+  const { webSocket } = config;
+  if (webSocket === undefined) return createClient(config, browser);
+  return createClient(config, {
+    ...browser,
+    open: (url, protocol, events) => openSocket(webSocket, url, protocol, events),
+  });
 }
 
 export { ConnectionError, NotificationError } from "./errors.ts";
+export { memoryStorage, webStorage } from "./storage.ts";
 export { isPattern, patternProblem, topicProblem } from "./topics.ts";
+export type { RetryStrategy } from "./backoff.ts";
 export type { Cursor, Position } from "./cursor.ts";
+export type { WebSocketConstructor, WebSocketLike } from "./environment.ts";
+export type { StateStorage } from "./storage.ts";
 export type {
+  BatchOptions,
+  Circuit,
+  CircuitBreakerConfig,
   ClientEvent,
   ConnectionState,
   ConnectionStats,
   DisconnectReason,
+  Failure,
+  FilterTree,
   MessageErrorHandler,
   MessageHandler,
   MessageMetadata,
@@ -26,6 +40,8 @@ export type {
   PublishOptions,
   PublishedMessage,
   QueueConfig,
+  ReplayOptions,
+  ReplayResult,
   RetryConfig,
   Subscription,
   SubscriptionOptions,

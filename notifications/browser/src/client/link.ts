@@ -1,18 +1,13 @@
 /** Connections over time: one at once, the next after a wait, until one side ends it. */
-import { DEFAULT_RETRY, type RetryAdvice, backoffDelay } from "./backoff.ts";
 import { CloseCode } from "./codes.ts";
-import { Connection } from "./connection.ts";
-import type { Down } from "./down.ts";
+import { Connection, type Phase } from "./connection.ts";
+import { type Down, overwhelmed } from "./down.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { ConnectionError } from "./errors.ts";
-import type { AuthFrame, AuthSuccess, ClientFrame, ServerFrame } from "./frames.ts";
+import type { AuthFrame, AuthSuccess, ClientFrame, RequestId, ServerFrame } from "./frames.ts";
+import { RetryController } from "./retry.ts";
 import { StateMachine } from "./state.ts";
-import type { DisconnectReason, NotificationClientConfig } from "./types.ts";
-
-/** A connection that lived this long was a success: the count of failures begins anew. */
-const STABLE = 5_000;
-/** The longest wait that a server may ask for. */
-const MAX_RETRY_AFTER = 3_600_000;
+import type { Circuit, DisconnectReason, NotificationClientConfig } from "./types.ts";
 
 export interface LinkEvents {
   /** Make the first frame of a connection. `attempt`: the number of the retry, 0 at first. */
@@ -21,6 +16,8 @@ export interface LinkEvents {
   frame(frame: ServerFrame): void;
   unreadable(detail: string): void;
   unknown(type: string): void;
+  /** A circuit breaker changed. */
+  circuit(circuit: Circuit): void;
   /** The connection is gone. */
   lost(): void;
   /** No other will follow. */
@@ -35,18 +32,20 @@ interface Waiter {
 
 export class Link {
   readonly machine: StateMachine;
+  readonly retries: RetryController;
   readonly #environment: Environment;
   readonly #config: NotificationClientConfig;
   readonly #events: LinkEvents;
   #connection: Connection | undefined;
   #waiter: Waiter | undefined;
-  #failures = 0;
-  #advice: RetryAdvice = DEFAULT_RETRY;
+  #circuit: Circuit = "closed";
   #lastReason: DisconnectReason | undefined;
   #connectedAt: { readonly date: Date; readonly elapsed: number } | undefined;
   #retry: Cancel | undefined;
-  /** Whether the server named the time of the retry: then only the application hurries it. */
+  /** Whether the time of the retry was told: then only the application hurries it. */
   #retryIsTold = false;
+  /** Whether handlers have to catch up before the next attempt. */
+  #isBlocked = false;
   #unwake: Cancel | undefined;
 
   constructor(environment: Environment, config: NotificationClientConfig, events: LinkEvents) {
@@ -54,6 +53,7 @@ export class Link {
     this.#config = config;
     this.#events = events;
     this.machine = new StateMachine(environment.complain);
+    this.retries = new RetryController(config.retryConfig, config.circuitBreaker);
   }
 
   connect(): Promise<void> {
@@ -62,7 +62,7 @@ export class Link {
     this.#waiter ??= newWaiter();
     const { promise } = this.#waiter;
     if (status === "disconnected") {
-      this.#failures = 0;
+      this.retries.attempt = 0;
       this.#unwake = this.#environment.onWake(() => {
         this.#wake();
       });
@@ -79,84 +79,108 @@ export class Link {
     await closing;
   }
 
+  /** No connection is to be had any more, whatever the present one says. */
+  fail(error: ConnectionError): void {
+    this.#connection?.abort({ error, retry: false, retryAfter: undefined });
+  }
+
+  /** Drop the connection while more waits than may (true); come back when it is less (false). */
+  block(isBlocked: boolean): void {
+    this.#isBlocked = isBlocked;
+    if (isBlocked) this.drop();
+    else if (this.machine.state.status === "reconnecting") this.#try();
+  }
+
+  /** Give the connection up, and try again: too much waits. */
+  drop(): void {
+    this.#connection?.abort(overwhelmed());
+  }
+
   send(frame: ClientFrame): void {
     this.#connection?.send(frame);
   }
 
-  sendText(text: string): void {
-    this.#connection?.sendText(text);
+  sendText(type: string, text: string, id: RequestId): void {
+    this.#connection?.sendText(type, text, id);
   }
 
   #try(): void {
+    if (this.#isBlocked && this.machine.state.status === "reconnecting") return;
     this.#retry?.();
     this.#retry = undefined;
-    const connection: Connection = new Connection(
-      this.#environment,
-      { interval: this.#config.heartbeatInterval, timeout: this.#config.heartbeatTimeout },
-      {
-        accepted: (frame, latency) => {
-          this.#accepted(connection, frame, latency);
-        },
-        frame: this.#events.frame,
-        unreadable: this.#events.unreadable,
-        unknown: this.#events.unknown,
-        down: (down) => {
-          this.#down(down);
-        },
+    const { heartbeatInterval: interval, heartbeatTimeout: timeout, url } = this.#config;
+    const pace = { interval, timeout };
+    const { frame, unreadable, unknown, hello } = this.#events;
+    const connection: Connection = new Connection(this.#environment, pace, {
+      frame,
+      unreadable,
+      unknown,
+      opening: () => {
+        this.retries.tokens.success();
+        this.retries.connects.pass();
+        this.tellCircuit();
       },
-    );
+      accepted: (success, latency) => {
+        this.#accepted(connection, success, latency);
+      },
+      down: (down, phase) => {
+        this.#down(down, phase);
+      },
+    });
     this.#connection = connection;
+    const { attempt } = this.retries;
     const startedAt = new Date(this.#environment.now());
-    this.machine.move("try", { status: "connecting", attempt: this.#failures, startedAt });
+    this.machine.move("try", { status: "connecting", attempt, startedAt });
     if (this.#connection !== connection) return; // a listener disconnected
-    const hello = (): Promise<AuthFrame> => this.#events.hello(this.#failures, this.#lastReason);
-    void connection.start(this.#config.url, hello);
+    this.retries.tokens.pass();
+    this.tellCircuit();
+    void connection.start(url, () => hello(attempt, this.#lastReason));
   }
 
   #accepted(connection: Connection, frame: AuthSuccess, latency: number): void {
-    this.#advice = frame.retry ?? DEFAULT_RETRY;
+    this.retries.push(frame.retry);
+    this.retries.health = frame.health;
+    this.retries.connects.success();
     const connectedAt = new Date(this.#environment.now());
     this.#connectedAt = { date: connectedAt, elapsed: this.#environment.elapsed() };
     const { serverId } = frame;
     this.machine.move("establish", { status: "connected", connectedAt, serverId, latency });
+    this.tellCircuit();
     if (this.#connection !== connection) return; // a listener disconnected
     this.#events.accepted(frame);
     this.#waiter?.resolve();
     this.#waiter = undefined;
+    if (this.#isBlocked) this.drop();
   }
 
-  #down({ error, retry, retryAfter }: Down): void {
-    const wasConnected = this.machine.state.status === "connected";
-    const livedSince = this.#connectedAt?.elapsed ?? 0;
-    if (wasConnected && this.#environment.elapsed() - livedSince >= STABLE) this.#failures = 0;
-    this.#failures += 1;
+  #down(down: Down, phase: Phase): void {
+    const { error } = down;
+    const now = this.#environment.elapsed();
+    const at = new Date(this.#environment.now());
+    if (phase === "token") this.retries.tokens.failure(now);
+    else if (phase === "connecting" && !down.own) this.retries.connects.failure(now);
+    const lived = phase === "connected" ? now - (this.#connectedAt?.elapsed ?? now) : 0;
+    this.retries.health = down.health ?? this.retries.health;
     this.#lastReason = error.reason;
-    const { retryConfig } = this.#config;
-    const policy: RetryAdvice = retryConfig
-      ? { ...retryConfig, strategy: "exponential" }
-      : this.#advice;
-    const spent = policy.maxRetries > 0 && this.#failures > policy.maxRetries;
-    if (!retry || spent || this.#tokenIsUsedUp(error)) {
+    const plan = this.retries.failed(down, now, at, lived, this.#environment.random());
+    if (!down.retry || plan === undefined || this.#tokenIsUsedUp(error)) {
       this.#end(error);
       return;
     }
-    const delay =
-      retryAfter === undefined
-        ? backoffDelay(this.#failures - 1, policy, this.#environment.random())
-        : Math.min(retryAfter, MAX_RETRY_AFTER);
-    this.#retryIsTold = retryAfter !== undefined;
     this.#connection = undefined;
     this.#events.lost();
-    this.#retry = this.#environment.after(delay, () => {
+    this.#retryIsTold = plan.told;
+    this.#retry = this.#environment.after(plan.delay, () => {
       this.#try();
     });
     this.machine.move("lose", {
       status: "reconnecting",
-      attempt: this.#failures,
+      attempt: Math.max(1, this.retries.attempt),
       lastError: error,
-      nextRetryAt: new Date(this.#environment.now() + delay),
-      backoffDelay: delay,
+      nextRetryAt: new Date(at.getTime() + plan.delay),
+      backoffDelay: plan.delay,
     });
+    this.tellCircuit();
   }
 
   /** The server wants another token, and a configured string is all there is. */
@@ -179,7 +203,16 @@ export class Link {
       reason: error.reason,
       ...(last === undefined ? {} : { lastConnectedAt: last }),
     });
+    this.tellCircuit();
     waiter?.reject(error);
+  }
+
+  /** Tell of a breaker that changed; after the transition that goes with it. */
+  tellCircuit(): void {
+    const { circuit } = this.retries;
+    if (circuit === this.#circuit) return;
+    this.#circuit = circuit;
+    this.#events.circuit(circuit);
   }
 
   #wake(): void {

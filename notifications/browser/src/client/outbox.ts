@@ -1,7 +1,7 @@
 /** Publishes on their way: waiting for a connection, or sent and not yet answered. */
 import type { Cancel } from "./environment.ts";
 import { ConnectionError, NotificationError } from "./errors.ts";
-import type { Published } from "./frames.ts";
+import type { Published, RequestId } from "./frames.ts";
 import type { Requests } from "./requests.ts";
 import type { MessageMetadata, PublishOptions, PublishedMessage, QueueConfig } from "./types.ts";
 import { topicProblem } from "./topics.ts";
@@ -12,15 +12,15 @@ export const DEFAULT_QUEUE: QueueConfig = {
   overflowStrategy: "drop-oldest",
 };
 
-/** Sent and unanswered at once: enough to fill a round trip, few enough to stop when refused. */
-const WINDOW = 32;
+/** Sent and unanswered at once: what a server takes before it lets a connection wait. */
+const WINDOW = 64;
 /** Wait after a temporary refusal that names no time. */
 const PAUSE = 1_000;
 const DEFAULT_FRAME_BYTES = 65_536;
 
 export interface OutboxContext {
   readonly requests: Requests;
-  sendText(text: string): void;
+  sendText(type: string, text: string, id: RequestId): void;
   after(delay: number, run: () => void): Cancel;
   now(): number;
   newId(): string;
@@ -36,13 +36,15 @@ interface Parcel {
 }
 
 /**
- * Bound: `maxSize` waiting and WINDOW sent. Policy: `overflowStrategy`, and `maxAge` for those
- * that wait. Order: first in, first out; a lost connection puts the unanswered ones back in front.
+ * Bound: `maxSize` waiting, and WINDOW sent or to be sent again. Policy: `overflowStrategy` for
+ * those that have never been sent, and `maxAge` for all that wait. Order: first in, first out.
  */
 export class Outbox {
   readonly #context: OutboxContext;
   readonly #config: QueueConfig;
   #waiting: Parcel[] = [];
+  /** Sent before, and lost without an answer or refused for now: these go first. */
+  #again: Parcel[] = [];
   readonly #sent = new Map<number, Parcel>();
   #online = false;
   #frameBytes = DEFAULT_FRAME_BYTES;
@@ -60,7 +62,13 @@ export class Outbox {
     return this.#published;
   }
 
+  /** @throws {NotificationError} `QUEUE_FULL`, where the queue rejects what it can not hold. */
   publish(topic: string, payload: unknown, options: PublishOptions): Promise<PublishedMessage> {
+    const { maxSize, overflowStrategy } = this.#config;
+    const isFull = !this.#isFree() && this.#waiting.length >= maxSize;
+    if (isFull && overflowStrategy === "reject") {
+      throw new NotificationError("QUEUE_FULL", `${maxSize} publishes wait: try again later.`);
+    }
     return new Promise((resolve, reject) => {
       const id = this.#context.requests.newId();
       const text = this.#encode(id, topic, payload, options);
@@ -71,11 +79,16 @@ export class Outbox {
     });
   }
 
-  /** A connection is there. `frameBytes`: the largest frame that it takes. */
-  resume(frameBytes: number | undefined): void {
+  /** @param frameBytes the largest frame that the server takes. */
+  limit(frameBytes = DEFAULT_FRAME_BYTES): void {
+    this.#frameBytes = frameBytes;
+  }
+
+  /** A connection is there, and its subscriptions are. */
+  resume(): void {
     this.#online = true;
-    this.#frameBytes = frameBytes ?? DEFAULT_FRAME_BYTES;
     this.#flush();
+    this.#watchAge();
   }
 
   /** The connection is gone: what it did not answer goes first on the next. */
@@ -83,16 +96,17 @@ export class Outbox {
     this.#online = false;
     this.#pause?.();
     this.#pause = undefined;
-    this.#waiting = [...this.#sent.values(), ...this.#waiting];
+    this.#again = [...this.#sent.values(), ...this.#again].sort((one, other) => one.id - other.id);
     this.#sent.clear();
     this.#watchAge();
   }
 
   /** No connection will follow: reject everything. */
   abandon(error: ConnectionError): void {
-    const all = [...this.#sent.values(), ...this.#waiting];
+    const all = [...this.#sent.values(), ...this.#again, ...this.#waiting];
     this.#sent.clear();
     this.#waiting = [];
+    this.#again = [];
     this.#watchAge();
     for (const parcel of all) parcel.reject(error);
   }
@@ -118,9 +132,14 @@ export class Outbox {
     return text;
   }
 
+  /** Whether a publish would be sent now. */
+  #isFree(): boolean {
+    return this.#online && this.#pause === undefined && this.#sent.size < WINDOW;
+  }
+
   #flush(): void {
-    while (this.#online && this.#pause === undefined && this.#sent.size < WINDOW) {
-      const parcel = this.#waiting.shift();
+    while (this.#isFree()) {
+      const parcel = this.#again.shift() ?? this.#waiting.shift();
       if (parcel === undefined) return;
       this.#send(parcel);
     }
@@ -144,13 +163,13 @@ export class Outbox {
       },
       lost: () => undefined, // suspend() puts it back
     });
-    this.#context.sendText(parcel.text);
+    this.#context.sendText("publish", parcel.text, parcel.id);
   }
 
   /** Put a parcel back in its place, and send nothing for a while. */
   #hold(parcel: Parcel, delay: number): void {
-    const later = this.#waiting.findIndex((other) => other.id > parcel.id);
-    this.#waiting.splice(later === -1 ? this.#waiting.length : later, 0, parcel);
+    const later = this.#again.findIndex((other) => other.id > parcel.id);
+    this.#again.splice(later === -1 ? this.#again.length : later, 0, parcel);
     this.#watchAge();
     this.#pause?.();
     this.#pause = this.#context.after(delay, () => {
@@ -162,10 +181,9 @@ export class Outbox {
   #bound(): void {
     const { maxSize, overflowStrategy } = this.#config;
     while (this.#waiting.length > maxSize) {
-      const oldest = overflowStrategy === "drop-oldest";
-      const out = oldest ? this.#waiting.shift() : this.#waiting.pop();
-      const code = overflowStrategy === "reject" ? "QUEUE_FULL" : "DROPPED";
-      out?.reject(new NotificationError(code, `More than ${maxSize} publishes wait.`));
+      const isOldest = overflowStrategy === "drop-oldest";
+      const out = isOldest ? this.#waiting.shift() : this.#waiting.pop();
+      out?.reject(new NotificationError("DROPPED", `More than ${maxSize} publishes wait.`));
     }
   }
 
@@ -173,17 +191,24 @@ export class Outbox {
   #watchAge(): void {
     this.#expiry?.();
     this.#expiry = undefined;
+    const { maxAge } = this.#config;
     const now = this.#context.now();
-    let head = this.#waiting[0];
-    while (head !== undefined && now - head.queuedAt >= this.#config.maxAge) {
-      this.#waiting.shift();
-      head.reject(
-        new NotificationError("EXPIRED", "The publish waited too long for a connection."),
-      );
-      head = this.#waiting[0];
+    for (const queue of [this.#again, this.#waiting]) {
+      for (let head = queue[0]; head !== undefined; head = queue[0]) {
+        const left = head.queuedAt + maxAge - now;
+        if (left > 0) {
+          this.#expireIn(left);
+          return;
+        }
+        queue.shift();
+        const error = new NotificationError("EXPIRED", "It waited too long for a connection.");
+        head.reject(error);
+      }
     }
-    if (head === undefined) return;
-    this.#expiry = this.#context.after(head.queuedAt + this.#config.maxAge - now, () => {
+  }
+
+  #expireIn(left: number): void {
+    this.#expiry = this.#context.after(left, () => {
       this.#watchAge();
     });
   }

@@ -1,6 +1,8 @@
 /** Counts for getStats. */
 import type { ConnectionState, ConnectionStats } from "./types.ts";
 
+type Counted = Omit<ConnectionStats, "messagesSent" | "failures" | "circuit" | "waiting">;
+
 export class Statistics {
   received = 0;
   #connections = 0;
@@ -21,10 +23,10 @@ export class Statistics {
     this.#lastHeartbeat = now;
   }
 
-  read(state: ConnectionState, messagesSent: number, now: number): ConnectionStats {
+  /** Read what is counted here. */
+  read(state: ConnectionState, now: number): Counted {
     return {
       messagesReceived: this.received,
-      messagesSent,
       reconnectCount: Math.max(0, this.#connections - 1),
       averageLatency: this.#latencies === 0 ? 0 : this.#latencySum / this.#latencies,
       uptime: state.status === "connected" ? now - state.connectedAt.getTime() : 0,

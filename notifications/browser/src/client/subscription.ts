@@ -1,5 +1,7 @@
 /** One subscription of the application, and the running of its handler. */
+import { type Backlog, type Delivery, MAX_WAITING } from "./delivery.ts";
 import { asError, type NotificationError } from "./errors.ts";
+import type { Owed } from "./replays.ts";
 import type {
   MessageHandler,
   NotificationMessage,
@@ -7,6 +9,21 @@ import type {
   SubscriptionOptions,
 } from "./types.ts";
 
+export interface LocalContext {
+  readonly backlog: Backlog;
+  /** Milliseconds since the epoch, for `maxReplayAge`. */
+  now(): number;
+  /** A handler or filter failed, and the application gave no `onError`, or it failed too. */
+  failed(error: Error, message: NotificationMessage): void;
+  leave(id: string): void;
+}
+
+/**
+ * Handles its messages one after the other, in the order in which they came.
+ *
+ * While a replay is owed to it, other messages are held, and follow it. Bound of what waits: that of
+ * the backlog. Bound of what is held: MAX_WAITING, over which the replay is given up.
+ */
 export class LocalSubscription implements Subscription {
   readonly id: string;
   readonly topic: string;
@@ -14,23 +31,27 @@ export class LocalSubscription implements Subscription {
   readonly ready: Promise<void>;
   readonly options: SubscriptionOptions;
   readonly #handler: MessageHandler;
-  readonly #leave: (id: string) => void;
+  readonly #context: LocalContext;
   #phase: "asked" | "confirmed" | "ended" = "asked";
   #resolve!: () => void;
   #reject!: (error: NotificationError) => void;
+  #queue: Delivery[] = [];
+  #isRunning = false;
+  readonly #owed = new Set<Owed>();
+  #held: Delivery[] = [];
 
   constructor(
     identity: { readonly id: string; readonly topic: string; readonly createdAt: Date },
     handler: MessageHandler,
     options: SubscriptionOptions,
-    leave: (id: string) => void,
+    context: LocalContext,
   ) {
     this.id = identity.id;
     this.topic = identity.topic;
     this.createdAt = identity.createdAt;
     this.options = options;
     this.#handler = handler;
-    this.#leave = leave;
+    this.#context = context;
     this.ready = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -39,8 +60,13 @@ export class LocalSubscription implements Subscription {
     this.ready.catch(() => undefined);
   }
 
+  /** How many messages wait until a replay that is owed has come. */
+  get held(): number {
+    return this.#held.length;
+  }
+
   unsubscribe(): void {
-    this.#leave(this.id);
+    this.#context.leave(this.id);
   }
 
   isActive(): boolean {
@@ -53,58 +79,112 @@ export class LocalSubscription implements Subscription {
     this.#resolve();
   }
 
-  /** End it, by the server's decision or (without error) the application's. */
+  /** End it, by the server's decision or (without error) the application's. Nothing more comes. */
   end(error?: NotificationError): void {
     const waited = this.#phase === "asked";
     this.#phase = "ended";
+    const rest = [...this.#queue, ...this.#held];
+    this.#context.backlog.add(-this.#queue.length);
+    this.#queue = [];
+    this.#held = [];
+    for (const delivery of rest) delivery.settle();
     if (!waited) return;
     if (error === undefined) this.#resolve();
     else this.#reject(error);
   }
 
-  /**
-   * Run the handler; a promise only when the handler gave one, and it never rejects.
-   *
-   * @param now milliseconds since the epoch, for `maxReplayAge`.
-   */
-  handle(
-    message: NotificationMessage,
-    now: number,
-    onError: (error: Error, message: NotificationMessage) => void,
-  ): Promise<void> | undefined {
-    if (this.#phase !== "confirmed") return undefined;
-    const { replayMissed, maxReplayAge, filter } = this.options;
-    if (message.replayed === true) {
-      if (replayMissed === false) return undefined;
-      if (maxReplayAge !== undefined && now - message.timestamp.getTime() > maxReplayAge) {
-        return undefined;
-      }
+  /** Hold back whatever is not of this replay. */
+  hold(owed: Owed): void {
+    this.#owed.add(owed);
+  }
+
+  /** The replay is over: what it has not brought follows, unless another is owed. */
+  release(owed: Owed): void {
+    if (!this.#owed.delete(owed)) return;
+    const held = this.#held;
+    this.#held = [];
+    for (const delivery of held) {
+      const { position } = delivery.message;
+      if (position !== undefined && owed.brought.covers(position)) delivery.settle();
+      else if (this.#owed.size > 0) this.#held.push(delivery);
+      else this.#enqueue(delivery);
     }
+  }
+
+  /** @param asked whether it is of the replay that is owed. */
+  deliver(delivery: Delivery, asked: boolean): void {
+    if (this.#phase !== "confirmed" || (!asked && this.#isUnwanted(delivery.message))) return;
+    delivery.take();
+    if (this.#owed.size === 0 || asked) {
+      this.#enqueue(delivery);
+      return;
+    }
+    this.#held.push(delivery);
+    if (this.#held.length > MAX_WAITING) for (const owed of [...this.#owed]) owed.giveUp();
+  }
+
+  #isUnwanted({ replayed, timestamp }: NotificationMessage): boolean {
+    const { replayMissed, maxReplayAge = Infinity } = this.options;
+    if (replayed !== true) return false;
+    return replayMissed === false || this.#context.now() - timestamp.getTime() > maxReplayAge;
+  }
+
+  #enqueue(delivery: Delivery): void {
+    this.#queue.push(delivery);
+    this.#context.backlog.add(1);
+    this.#next();
+  }
+
+  #next(): void {
+    while (!this.#isRunning) {
+      const delivery = this.#queue.shift();
+      if (delivery === undefined) return;
+      this.#isRunning = true; // the handler may do what brings us here again
+      this.#context.backlog.add(-1);
+      const work = this.#handle(delivery.message);
+      if (work === undefined) {
+        this.#isRunning = false;
+        delivery.settle();
+        continue;
+      }
+      void work.then(() => {
+        this.#isRunning = false;
+        delivery.settle();
+        this.#next();
+      });
+    }
+  }
+
+  /** Run the handler; a promise only when the handler gave one, and it never rejects. */
+  #handle(message: NotificationMessage): Promise<void> | undefined {
     const fail = (thrown: unknown): void => {
-      this.#fail(asError(thrown), message, onError);
+      this.#fail(asError(thrown), message);
     };
     try {
+      const { filter } = this.options;
       if (filter !== undefined && !filter(message)) return undefined;
-      return this.#handler(message)?.then(undefined, fail);
+      const work: unknown = this.#handler(message);
+      return isPromise(work) ? work.then(() => undefined, fail) : undefined;
     } catch (thrown) {
       fail(thrown);
       return undefined;
     }
   }
 
-  #fail(
-    error: Error,
-    message: NotificationMessage,
-    onError: (error: Error, message: NotificationMessage) => void,
-  ): void {
+  #fail(error: Error, message: NotificationMessage): void {
+    const { failed } = this.#context;
     if (this.options.onError === undefined) {
-      onError(error, message);
+      failed(error, message);
       return;
     }
     try {
       this.options.onError(error, message);
     } catch (worse) {
-      onError(asError(worse), message);
+      failed(asError(worse), message);
     }
   }
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof (value as Promise<unknown> | undefined)?.then === "function";
 }

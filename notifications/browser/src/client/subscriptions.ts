@@ -1,34 +1,30 @@
 /** What the application subscribed to, what the server holds, and how the two are kept the same. */
+import type { Cursor, CursorTrack } from "./cursor.ts";
+import { Entry, agree, wireOptions } from "./entry.ts";
 import type { Cancel } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
-import type { ClientFrame, HeldSubscription, RequestId } from "./frames.ts";
+import type { ClientFrame, HeldSubscription, ReplayComplete, SubscribeOptions } from "./frames.ts";
+import { type OwedContext, beginning } from "./owed.ts";
+import { ASK_AGAIN, type Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
 import type { LocalSubscription } from "./subscription.ts";
-import { type Segments, isPattern, matches, patternProblem, split } from "./topics.ts";
-
-/** Wait before asking again for a subscription that we had, when the server names no time. */
-const ASK_AGAIN = 1_000;
+import { isPattern, matches, patternProblem, split } from "./topics.ts";
+import type { ClientEvent } from "./types.ts";
 
 export interface SubscriptionsContext {
   readonly requests: Requests;
+  readonly replays: Replays;
   send(frame: ClientFrame): void;
   after(delay: number, run: () => void): Cancel;
-  ended(subscription: LocalSubscription, error: NotificationError): void;
-  orphan(held: HeldSubscription): void;
-  /** The replay that a subscription asked for ended with its connection; no other brings the rest. */
-  cutOff(topic: string): void;
-}
-
-/** All subscriptions to one topic or pattern share one of the server's. */
-interface Entry {
-  readonly topic: string;
-  readonly segments: Segments;
-  readonly locals: Set<LocalSubscription>;
-  /** The server's id while connected and confirmed. */
-  heldId: string | undefined;
-  asking: boolean;
-  /** Whether the server ever confirmed it: then a refusal that is temporary does not end it. */
-  confirmed: boolean;
+  /** Where `replayMissed` begins on this connection. */
+  base(): Cursor;
+  emit(event: ClientEvent): void;
+  /** A replay that a subscription asked for has ended. */
+  replayed(topic: string, frame: ReplayComplete): void;
+  /** What has to survive a reload changed. */
+  changed(): void;
+  /** All that was to be restored on this connection has been answered. */
+  restored(): void;
 }
 
 export class Subscriptions {
@@ -36,16 +32,41 @@ export class Subscriptions {
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<string, LocalSubscription>();
   #patterns: readonly Entry[] = [];
-  /** Held by the server, wanted by nobody here: topic to its id. */
-  readonly #orphans = new Map<string, string>();
   /** Unsubscribed while away: the server still holds them. */
   readonly #left = new Set<string>();
   #online = false;
-  /** The subscription whose replay runs, by the request that asked. */
-  #replay: { readonly id: number; readonly entry: Entry } | undefined;
+  /** Whether answers are waited for before the connection counts as restored. */
+  #isRestoring = false;
 
   constructor(context: SubscriptionsContext) {
     this.#context = context;
+  }
+
+  /** What has been confirmed, to be asked for again after a reload. */
+  get confirmed(): Entry[] {
+    return [...this.#entries.values()].filter(({ confirmed }) => confirmed);
+  }
+
+  /** The server's ids of all that it holds. */
+  get heldIds(): string[] {
+    return [...this.#entries.values()].flatMap(({ heldId }) => heldId ?? []);
+  }
+
+  /** How many messages wait for a handler to come, or for a replay. */
+  get waiting(): number {
+    return [...this.#entries.values()].reduce((sum, { waiting }) => sum + waiting, 0);
+  }
+
+  get locals(): LocalSubscription[] {
+    return [...this.#byId.values()];
+  }
+
+  entryOf(local: LocalSubscription): Entry | undefined {
+    return this.#byId.has(local.id) ? this.#entries.get(local.topic) : undefined;
+  }
+
+  local(id: string): LocalSubscription | undefined {
+    return this.#byId.get(id);
   }
 
   add(local: LocalSubscription): void {
@@ -54,11 +75,18 @@ export class Subscriptions {
       this.#refuse(local, new NotificationError("BAD_TOPIC", problem));
       return;
     }
+    const options = wireOptions(local.options);
+    const entry = this.#entries.get(local.topic) ?? this.#newEntry(local.topic, options, local.createdAt);
+    if (entry.isOrphan) entry.options = options;
+    else if (!agree(entry.options, options)) {
+      const problem = `Give the options of the first subscription to ${local.topic}.`;
+      this.#refuse(local, new NotificationError("CONFLICT", problem));
+      return;
+    }
     this.#byId.set(local.id, local);
-    const entry = this.#entries.get(local.topic) ?? this.#newEntry(local.topic);
     entry.locals.add(local);
-    if (entry.heldId !== undefined) local.confirm();
-    else if (this.#online && !entry.asking) this.#adoptOrAsk(entry);
+    if (entry.heldId !== undefined) entry.confirm();
+    else if (this.#online && !entry.asking) this.#ask(entry);
   }
 
   remove(id: string): void {
@@ -71,147 +99,163 @@ export class Subscriptions {
     if (entry?.locals.size === 0 && !entry.asking) this.#drop(entry);
   }
 
-  /** Bring both sides together after auth_success. The server's list is authoritative. */
-  restore(held: readonly HeldSubscription[]): void {
-    this.#online = true;
-    for (const one of held) {
-      const entry = this.#entries.get(one.topic);
-      if (entry !== undefined) this.#confirm(entry, one.subscriptionId);
-      else if (this.#left.has(one.topic)) this.#unsubscribe(one.topic, one.subscriptionId);
-      else {
-        this.#orphans.set(one.topic, one.subscriptionId);
-        this.#context.orphan(one);
+  /** Take up what was subscribed before a reload: it waits for its handlers. */
+  recall(topic: string, options: SubscribeOptions, createdAt: Date): void {
+    const entry = this.#entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
+    entry.confirmed = true;
+    entry.isOrphan = entry.locals.size === 0;
+  }
+
+  /**
+   * Bring both sides together after auth_success. The server's list is authoritative.
+   *
+   * @param from where the handlers are; undefined on a first connection.
+   * @param seen what has been given to them.
+   */
+  restore(held: readonly HeldSubscription[], from: Cursor | undefined, seen: CursorTrack): void {
+    this.#online = this.#isRestoring = true;
+    for (const { topic, subscriptionId, createdAt } of held) {
+      let entry = this.#entries.get(topic);
+      if (entry === undefined && this.#left.has(topic)) {
+        this.#unsubscribe(topic, subscriptionId);
+        continue;
       }
+      entry ??= this.#newEntry(topic, {}, createdAt);
+      entry.isOrphan = entry.locals.size === 0;
+      this.#confirm(entry, subscriptionId);
     }
     this.#left.clear();
     for (const entry of this.#entries.values()) {
-      if (entry.heldId === undefined && !entry.asking) this.#ask(entry);
+      if (entry.heldId !== undefined || entry.asking) continue;
+      if (from !== undefined && entry.confirmed && entry.options.replayMissed !== false) {
+        // The server lost it: what came since is missing. A fresh copy, as each moves by itself.
+        const brought = seen.sibling();
+        brought.follow(seen);
+        entry.owed ??= beginning(entry, this.#owedContext, { since: from, brought });
+        for (const local of entry.locals) local.hold(entry.owed);
+      }
+      this.#ask(entry);
     }
+    this.#checkRestored();
   }
 
   /** The connection is gone; nothing is known of the server until `restore`. */
   suspend(): void {
-    this.#online = false;
-    if (this.#replay !== undefined) this.#cutOff(this.#replay.entry);
-    this.#replay = undefined;
-    this.#orphans.clear();
-    for (const entry of this.#entries.values()) entry.heldId = undefined;
+    this.#online = this.#isRestoring = false;
+    for (const entry of this.#entries.values()) {
+      entry.heldId = undefined;
+      entry.asking = false;
+      if (entry.locals.size > 0 || entry.isOrphan) continue;
+      this.#forget(entry);
+      this.#left.add(entry.topic); // unsubscribed while asked for: the server may hold it or not
+    }
   }
 
-  /** The server ended a subscription of its own accord. */
+  /** The server ended a subscription of its own accord, or says that it has ended. */
   ended(subscriptionId: string, error: NotificationError): void {
     for (const entry of this.#entries.values()) {
-      if (entry.heldId === subscriptionId) {
-        this.#end(entry, error);
-        return;
-      }
+      if (entry.heldId === subscriptionId) this.#end(entry, error);
     }
-    for (const [topic, id] of this.#orphans) if (id === subscriptionId) this.#orphans.delete(topic);
   }
 
-  /** List who gets a message. One that a subscription's own replay brings is for that one only. */
-  matching(topic: string, fromReplay: boolean): readonly LocalSubscription[] {
-    const found: LocalSubscription[] = [...(this.#entries.get(topic)?.locals ?? [])];
-    const asking = fromReplay ? this.#replay?.entry : undefined;
-    if (this.#patterns.length === 0 && asking === undefined) return found;
+  /** List who gets a message. */
+  matching(topic: string): Entry[] {
+    const exact = this.#entries.get(topic);
+    const found = exact === undefined ? [] : [exact];
+    if (this.#patterns.length === 0) return found;
     const segments = split(topic);
-    // Another topic's is an operator's redelivery, which may come in between.
-    if (asking !== undefined && matches(asking.segments, segments)) return [...asking.locals];
-    for (const entry of this.#patterns) {
-      if (matches(entry.segments, segments)) found.push(...entry.locals);
-    }
+    for (const entry of this.#patterns) if (matches(entry.segments, segments)) found.push(entry);
     return found;
   }
 
-  /** A replay that a request asked for is over; gives back the subscription's topic. */
-  replayed(id: RequestId): string | undefined {
-    if (this.#replay?.id !== id) return undefined;
-    const { topic } = this.#replay.entry;
-    this.#replay = undefined;
-    return topic;
-  }
-
-  #newEntry(topic: string): Entry {
-    const entry: Entry = {
-      topic,
-      segments: split(topic),
-      locals: new Set(),
-      heldId: undefined,
-      asking: false,
-      confirmed: false,
-    };
+  #newEntry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
+    const entry = new Entry(topic, options, createdAt, () => {
+      this.#context.emit({ type: "gap", reason: "NO_HANDLER", topic });
+    });
     this.#entries.set(topic, entry);
     this.#left.delete(topic);
     this.#listPatterns();
     return entry;
   }
 
-  #adoptOrAsk(entry: Entry): void {
-    const orphan = this.#orphans.get(entry.topic);
-    this.#orphans.delete(entry.topic);
-    if (orphan === undefined) this.#ask(entry);
-    else this.#confirm(entry, orphan);
-  }
+  readonly #owedContext: OwedContext = {
+    base: () => this.#context.base(),
+    confirm: (entry, subscriptionId) => {
+      this.#confirm(entry, subscriptionId);
+      this.#checkRestored();
+    },
+    refused: (entry, error) => this.#refused(entry, error),
+    ended: (topic, frame) => {
+      this.#context.replayed(topic, frame);
+    },
+    lost: (topic) => {
+      this.#context.emit({ type: "gap", reason: "CONNECTION_LOST", topic });
+    },
+  };
 
   #ask(entry: Entry): void {
-    const [first] = entry.locals;
-    const { replayMissed, maxReplayAge } = first?.options ?? {};
-    const options = {
-      ...(replayMissed === undefined ? {} : { replayMissed }),
-      ...(maxReplayAge === undefined ? {} : { maxReplayAge }),
-    };
-    const id = this.#context.requests.newId();
+    const { options, topic } = entry;
+    const replays = options.since !== undefined || options.replayMissed === true;
+    if (replays && !entry.confirmed) entry.owed ??= beginning(entry, this.#owedContext);
     entry.asking = true;
+    if (entry.owed !== undefined) {
+      this.#context.replays.add(entry.owed);
+      return;
+    }
+    const id = this.#context.requests.newId();
     this.#context.requests.expect(id, {
       ok: (frame) => {
         entry.asking = false;
-        if (frame.type !== "subscribed") return;
-        if (replayMissed === true) this.#replay = { id, entry };
-        this.#confirm(entry, frame.subscriptionId);
+        if (frame.type === "subscribed") this.#confirm(entry, frame.subscriptionId);
+        this.#checkRestored();
       },
       refused: (error) => {
         entry.asking = false;
-        this.#refused(entry, error);
+        if (this.#refused(entry, error)) this.#askLater(entry, error.retryAfter ?? ASK_AGAIN);
+        this.#checkRestored();
       },
-      lost: () => {
-        entry.asking = false;
-        if (replayMissed === true) this.#cutOff(entry);
-        if (entry.locals.size > 0) return;
-        this.#forget(entry);
-        this.#left.add(entry.topic); // the server may hold it or not
-      },
+      lost: () => undefined, // suspend() sees to it
     });
     const wanted = Object.keys(options).length > 0 ? { options } : {};
-    this.#context.send({ type: "subscribe", id, topic: entry.topic, ...wanted });
+    this.#context.send({ type: "subscribe", id, topic, ...wanted });
   }
 
-  #refused(entry: Entry, error: NotificationError): void {
+  /** The server refused a subscription; true when it should be asked again later. */
+  #refused(entry: Entry, error: NotificationError): boolean {
     const existing = error.data?.["subscriptionId"];
     if (error.code === "ALREADY_SUBSCRIBED" && typeof existing === "string") {
       this.#confirm(entry, existing);
-    } else if (entry.confirmed && error.temporary) {
-      entry.asking = true;
-      this.#context.after(error.retryAfter ?? ASK_AGAIN, () => {
-        if (this.#entries.get(entry.topic) !== entry) return;
-        entry.asking = false;
-        if (entry.locals.size === 0) this.#drop(entry);
-        else if (this.#online && entry.heldId === undefined) this.#ask(entry);
-      });
-    } else {
-      this.#end(entry, error);
+      return entry.owed !== undefined;
     }
+    if (entry.confirmed && error.temporary) return true;
+    this.#end(entry, error);
+    return false;
   }
 
-  /** Tell who is still there. What is asked for anew begins where the new connection does. */
-  #cutOff(entry: Entry): void {
-    if (entry.locals.size > 0) this.#context.cutOff(entry.topic);
+  #askLater(entry: Entry, delay: number): void {
+    this.#context.after(delay, () => {
+      const isWanted = this.#entries.get(entry.topic) === entry;
+      if (this.#online && isWanted && entry.heldId === undefined && !entry.asking) this.#ask(entry);
+    });
   }
 
   #confirm(entry: Entry, subscriptionId: string): void {
     entry.heldId = subscriptionId;
+    const isNew = !entry.confirmed;
     entry.confirmed = true;
-    for (const local of entry.locals) local.confirm();
-    if (entry.locals.size === 0) this.#drop(entry); // unsubscribed while we asked
+    if (entry.locals.size === 0 && !entry.isOrphan) {
+      this.#drop(entry); // unsubscribed while we asked
+      return;
+    }
+    entry.confirm();
+    if (isNew) this.#context.changed();
+    if (!entry.isOrphan || entry.isTold) return;
+    entry.isTold = true;
+    const { topic, createdAt } = entry;
+    const unsubscribe = (): void => {
+      if (entry.isOrphan) this.#drop(entry);
+    };
+    this.#context.emit({ type: "orphan", topic, createdAt, unsubscribe });
   }
 
   #end(entry: Entry, error: NotificationError): void {
@@ -222,7 +266,7 @@ export class Subscriptions {
   #refuse(local: LocalSubscription, error: NotificationError): void {
     this.#byId.delete(local.id);
     local.end(error);
-    this.#context.ended(local, error);
+    this.#context.emit({ type: "subscription_ended", subscription: local, error });
   }
 
   #drop(entry: Entry): void {
@@ -233,7 +277,13 @@ export class Subscriptions {
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.topic);
+    if (entry.owed !== undefined) {
+      entry.owed.isOver = true;
+      this.#context.replays.forget(entry.owed);
+    }
+    for (const delivery of entry.letGo()) delivery.settle();
     this.#listPatterns();
+    if (entry.confirmed) this.#context.changed();
   }
 
   #listPatterns(): void {
@@ -255,5 +305,12 @@ export class Subscriptions {
       },
     });
     this.#context.send({ type: "unsubscribe", id, subscriptionId });
+  }
+
+  #checkRestored(): void {
+    if (!this.#isRestoring) return;
+    for (const { asking } of this.#entries.values()) if (asking) return;
+    this.#isRestoring = false;
+    this.#context.restored();
   }
 }

@@ -1,6 +1,9 @@
 /** The interfaces of the client. Durations are milliseconds. */
 import type { Cursor, Position } from "./cursor.ts";
 import type { ConnectionError, NotificationError } from "./errors.ts";
+import type { RetryStrategy } from "./backoff.ts";
+import type { WebSocketConstructor } from "./environment.ts";
+import type { StateStorage } from "./storage.ts";
 
 /** What an application uses: one connection, any number of subscriptions. */
 export interface NotificationClient {
@@ -17,8 +20,9 @@ export interface NotificationClient {
   /**
    * Subscribe to a topic or pattern. It outlives reconnections.
    *
-   * Handlers of one topic start in order; one that returns a promise does not hold up the next.
-   * Two subscriptions to the same topic share the server's, with the options of the first.
+   * Its handler gets one message after the other: the next waits for the promise that it returned.
+   * Two subscriptions to the same topic share the server's, and must agree in `replayMissed`,
+   * `maxReplayAge`, `serverFilter` and `since`: otherwise the later is refused with `CONFLICT`.
    */
   subscribe<T = unknown>(
     topic: string,
@@ -42,13 +46,42 @@ export interface NotificationClient {
    * While the connection is away it waits in a bounded queue. An unanswered one is sent again under
    * the same idempotency key, so that the server stores it once.
    *
-   * @throws {NotificationError} the server's refusal, or `QUEUE_FULL`, `DROPPED`, `EXPIRED` from
-   * the queue.
+   * The promise rejects with a NotificationError: the server's refusal, or `DROPPED` or `EXPIRED`
+   * from the queue; with a ConnectionError when no connection will follow.
+   *
+   * @throws {NotificationError} `QUEUE_FULL`, at the call, where the queue is full and its
+   * `overflowStrategy` is `reject`.
    */
   publish(topic: string, payload: unknown, options?: PublishOptions): Promise<PublishedMessage>;
 
-  /** Call the listener for what no handler sees: recovery, gaps, ended subscriptions. */
-  onEvent(listener: (event: ClientEvent) => void): void;
+  /**
+   * Ask again for what follows a cursor, of one subscription or of all. It goes to the handlers
+   * even where they had it; other messages for them wait meanwhile. Waits for a connection.
+   *
+   * @throws {NotificationError} the server's refusal, or `ENDED` when the subscription has ended.
+   */
+  replay(cursor: Cursor, options?: ReplayOptions): Promise<ReplayResult>;
+
+  /** How far the handlers have come; undefined before the first connection. */
+  getCursor(): Cursor | undefined;
+
+  /** Call the listener for what no handler sees; gives back what removes it. */
+  onEvent(listener: (event: ClientEvent) => void): () => void;
+}
+
+export interface ReplayOptions {
+  /** Replay for this one alone. */
+  subscription?: Subscription;
+  /** The oldest message that is wanted, in milliseconds. */
+  maxReplayAge?: number;
+}
+
+export interface ReplayResult {
+  /** Whether all that was asked for has come; if not, nothing has. */
+  recovered: boolean;
+  count: number;
+  /** Why not: `BAD_CURSOR`, `EPOCH_CHANGED`, `BEYOND_RETENTION`, `TOO_MANY`. */
+  reason?: string;
 }
 
 /** Whoever needs a message; the client's cursor moves past it after all its handlers finished. */
@@ -113,8 +146,24 @@ export interface SubscriptionOptions {
   onError?: MessageErrorHandler;
   /** True asks the server for what was missed; false keeps replayed messages from this handler. */
   replayMissed?: boolean;
-  /** The oldest replayed message that is wanted. */
+  /** The oldest replayed message that is wanted, in milliseconds. */
   maxReplayAge?: number;
+  /** Narrows what the server sends: a filter tree, section 6 of the protocol. */
+  serverFilter?: FilterTree;
+  /** Begin with what follows this cursor, or with the newest `last` messages (up to 1,000). */
+  since?: Cursor | { last: number };
+  /** Lets the server gather messages of this subscription. */
+  batch?: BatchOptions;
+}
+
+/** Such as `{ eq: ["payload.kind", "order"] }`. */
+export type FilterTree = Readonly<Record<string, unknown>>;
+
+export interface BatchOptions {
+  /** Messages, 1 to 100. */
+  maxSize?: number;
+  /** Milliseconds, up to 10,000. */
+  maxDelay?: number;
 }
 
 export interface Subscription {
@@ -141,7 +190,24 @@ export interface ConnectionStats {
   uptime: number;
   /** The last sign of life that was asked for; the epoch before the first. */
   lastHeartbeat: Date;
+  /** The last 20 connections and attempts that failed, oldest first. */
+  failures: readonly Failure[];
+  /** The worse of the two circuit breakers: of the token function, and of connecting. */
+  circuit: Circuit;
+  /** Messages that wait for a handler. Over 10,000, the connection is dropped until half are done. */
+  waiting: number;
 }
+
+export interface Failure {
+  at: Date;
+  reason: DisconnectReason;
+  closeCode?: number;
+  message: string;
+  /** The number of the retry that failed; 0 is a first try, or a connection that was stable. */
+  attempt: number;
+}
+
+export type Circuit = "closed" | "open" | "half-open";
 
 export interface NotificationClientConfig {
   /** `wss://host/ws`. A token does not belong into it. */
@@ -155,29 +221,50 @@ export interface NotificationClientConfig {
   heartbeatInterval?: number;
   /** Silence after a ping that counts as death; the server's figure when absent. */
   heartbeatTimeout?: number;
-  /** The server's advice when absent. */
+  /** The policy that the server pushed when absent. */
   retryConfig?: RetryConfig;
   queueConfig?: QueueConfig;
+  circuitBreaker?: Partial<CircuitBreakerConfig>;
+  /** Names this running client to the server; made, and kept in the storage, when absent. */
+  clientId?: string;
+  /** The server has a retry policy for each; `service` outside of browsers when absent. */
+  kind?: "browser" | "mobile" | "service";
+  /** Where the state is kept over a reload; this tab's sessionStorage (else memory) when absent. */
+  storage?: StateStorage;
   /** Tell the server every few seconds, and at `disconnect`, how far the handlers have come. */
   acknowledge?: boolean;
-  /** Write transitions and losses to the console, never a token. */
+  /** Lets the server gather messages for this client. */
+  batch?: BatchOptions;
+  /** Opens the sockets, such as that of the package `ws`; the global one when absent. */
+  webSocket?: WebSocketConstructor;
+  /** Write transitions, retries and frame types to the console; never a token or a payload. */
   debug?: boolean;
 }
 
 export interface RetryConfig {
   /** 0 is without end. */
   maxRetries: number;
+  /** Before the first retry, in milliseconds. */
   initialDelay: number;
   maxDelay: number;
   backoffMultiplier: number;
   jitter: boolean;
+  /** `exponential` when absent. */
+  strategy?: RetryStrategy;
+}
+
+export interface CircuitBreakerConfig {
+  /** Failures in a row that open it. */
+  failureThreshold: number;
+  /** Milliseconds for which nothing is attempted then. */
+  resetTimeout: number;
 }
 
 /** Bound, age and policy of the publishes that wait for a connection. */
 export interface QueueConfig {
   maxSize: number;
   maxAge: number;
-  /** What is dropped rejects with `DROPPED`; `reject` answers the new one `QUEUE_FULL`. */
+  /** What is dropped rejects with `DROPPED`; with `reject`, `publish` throws `QUEUE_FULL`. */
   overflowStrategy: "drop-oldest" | "drop-newest" | "reject";
 }
 
@@ -197,16 +284,12 @@ export interface PublishedMessage {
 }
 
 export type ClientEvent =
-  /**
-   * A recovery is over, of all subscriptions or of one `topic`. `recovered: false`: messages may
-   * have been missed, and the history API has them; `reason` is `SESSION_LOST`,
-   * `CONNECTION_LOST` (before all that `replayMissed` asks for had come), or the server's.
-   */
-  | { type: "recovery"; recovered: boolean; count: number; reason?: string; topic?: string }
-  /** Messages may be missing before this cursor. */
-  | { type: "gap"; reason: string; topic?: string; cursor: Cursor }
-  /** The server holds a subscription for this client that nobody here asked for. */
-  | { type: "orphan"; topic: string; createdAt: Date }
+  /** All that was missed, of all subscriptions or of one topic, has been given to the handlers. */
+  | { type: "recovered"; count: number; topic?: string }
+  /** Messages may be missing (before `cursor`); the history API has them. */
+  | { type: "gap"; reason: string; topic?: string; cursor?: Cursor }
+  /** The server holds a subscription that has no handler here: its messages wait for one. */
+  | { type: "orphan"; topic: string; createdAt: Date; unsubscribe(): void }
   /** The server refused or ended a subscription. */
   | { type: "subscription_ended"; subscription: Subscription; error: NotificationError }
   /** The connection ended, not by `disconnect`, and no retry will follow. */
@@ -216,4 +299,8 @@ export type ClientEvent =
   /** The server complained about no request in particular. */
   | { type: "server_error"; error: NotificationError }
   /** The server sent a frame that this client cannot read; it was left out. */
-  | { type: "unreadable_frame"; detail: string };
+  | { type: "unreadable_frame"; detail: string }
+  /** A circuit breaker changed. */
+  | { type: "circuit"; circuit: Circuit }
+  /** The storage failed; the client goes on without it. */
+  | { type: "storage_failed"; error: Error };

@@ -1,0 +1,150 @@
+/** The replays that are owed to subscriptions: what they ask, and what their end means. */
+import { type Cursor, CursorTrack } from "./cursor.ts";
+import type { Entry } from "./entry.ts";
+import { NotificationError } from "./errors.ts";
+import type { ReplayComplete, RequestId } from "./frames.ts";
+import type { Owed } from "./replays.ts";
+import type { LocalSubscription } from "./subscription.ts";
+import type { ReplayResult } from "./types.ts";
+
+export interface OwedContext {
+  /** Where a subscription with `replayMissed` begins on this connection. */
+  base(): Cursor;
+  confirm(entry: Entry, subscriptionId: string): void;
+  /** The server refused the subscription; true: ask again later. */
+  refused(entry: Entry, error: NotificationError): boolean;
+  /** A replay ended: all of it has come, or the frame says why not. */
+  ended(topic: string, frame: ReplayComplete): void;
+  /** A replay was cut off, and can not be had again. */
+  lost(topic: string): void;
+}
+
+/** What a subscription asked for that was there before, when the server lost it. */
+export interface Restoring {
+  readonly since: Cursor;
+  /** What its handlers have been given after that. */
+  readonly brought: CursorTrack;
+}
+
+/**
+ * The replay with which a subscription begins (`since`, `replayMissed`), or begins anew.
+ *
+ * It goes out with the `subscribe`. Where that was confirmed and the replay cut off, it is asked
+ * for again by `replay`, from the place where it had begun.
+ */
+export function beginning(entry: Entry, context: OwedContext, restoring?: Restoring): Owed {
+  const { since, replayMissed, ...rest } = entry.options;
+  const options = restoring === undefined ? entry.options : { ...rest, since: restoring.since };
+  let begin: Cursor | undefined;
+  const owed: Owed = {
+    target: entry,
+    segments: entry.segments,
+    brought: restoring?.brought ?? new CursorTrack(),
+    ask(id) {
+      const { topic, heldId } = entry;
+      if (owed.isOver === true) return undefined;
+      if (heldId !== undefined) {
+        if (begin !== undefined) {
+          return { type: "replay", id, cursor: begin, subscriptionId: heldId };
+        }
+        entry.release(owed); // it was held before we asked: the resume brought what was missed
+        return undefined;
+      }
+      entry.asking = true;
+      begin = placeOf(options.since, context.base());
+      return { type: "subscribe", id, topic, options };
+    },
+    subscribed({ subscriptionId }) {
+      entry.asking = false;
+      context.confirm(entry, subscriptionId);
+    },
+    done(frame) {
+      if (owed.isOver === true) return;
+      // Offsets of another life compare with nothing: then what was held is all there is.
+      if (frame.cursor.epoch !== begin?.epoch) owed.brought.reset(frame.cursor);
+      entry.release(owed);
+      context.ended(entry.topic, frame);
+    },
+    refused(error) {
+      if (entry.heldId === undefined) {
+        entry.asking = false;
+        return context.refused(entry, error);
+      }
+      if (!error.temporary) owed.giveUp();
+      return error.temporary;
+    },
+    giveUp() {
+      owed.isOver = true;
+      entry.release(owed);
+      context.lost(entry.topic);
+    },
+  };
+  return owed;
+}
+
+/** Where a replay begins. The newest n: where the subscription does, which the server knows. */
+function placeOf(since: Cursor | { last: number } | undefined, base: Cursor): Cursor {
+  if (since === undefined) return base;
+  return "epoch" in since ? since : { epoch: base.epoch, offsets: {} };
+}
+
+/** A replay that the application asked for. */
+export interface Asked {
+  readonly cursor: Cursor;
+  readonly maxReplayAge: number | undefined;
+  /** Who gets it: one subscription, or all that there are. */
+  readonly locals: readonly LocalSubscription[];
+  /** The server's subscription; undefined: all. */
+  readonly entry: Entry | undefined;
+  resolve(result: ReplayResult): void;
+  reject(error: Error): void;
+}
+
+export function askedFor(asked: Asked): Owed {
+  const { cursor, maxReplayAge, locals, entry } = asked;
+  const release = (): void => {
+    for (const local of locals) local.release(owed);
+  };
+  const abandon = (error: Error): void => {
+    owed.isOver = true;
+    release();
+    asked.reject(error);
+  };
+  const owed: Owed = {
+    ...(entry === undefined ? {} : { target: locals[0], segments: entry.segments }),
+    brought: new CursorTrack(),
+    ask(id: RequestId) {
+      if (owed.isOver === true) return undefined;
+      const subscriptionId = entry?.heldId;
+      if (entry !== undefined && (subscriptionId === undefined || locals[0]?.isActive() !== true)) {
+        abandon(new NotificationError("ENDED", "This subscription has ended."));
+        return undefined;
+      }
+      return {
+        type: "replay",
+        id,
+        cursor,
+        ...(subscriptionId === undefined ? {} : { subscriptionId }),
+        ...(maxReplayAge === undefined ? {} : { maxReplayAge }),
+      };
+    },
+    done(frame: ReplayComplete) {
+      if (owed.isOver === true) return;
+      if (frame.cursor.epoch !== cursor.epoch) owed.brought.reset(frame.cursor);
+      owed.isOver = true;
+      release();
+      const { recovered, count, reason } = frame;
+      asked.resolve({ recovered, count, ...(reason === undefined ? {} : { reason }) });
+    },
+    refused(error: NotificationError) {
+      if (!error.temporary) abandon(error);
+      return error.temporary;
+    },
+    giveUp() {
+      abandon(new NotificationError("ENDED", "Too many messages wait for this replay."));
+    },
+    abandon,
+  };
+  for (const local of locals) local.hold(owed);
+  return owed;
+}

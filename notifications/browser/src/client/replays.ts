@@ -1,0 +1,146 @@
+/** The replays that this client has asked for, or will: one at a time on a connection. */
+import type { CursorTrack } from "./cursor.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Cancel } from "./environment.ts";
+import type { NotificationError } from "./errors.ts";
+import type { ClientFrame, ReplayComplete, RequestId, Subscribed } from "./frames.ts";
+import type { Requests } from "./requests.ts";
+import type { Segments } from "./topics.ts";
+
+/** Wait before asking again, when the server names no time. */
+export const ASK_AGAIN = 1_000;
+
+/**
+ * A replay that somebody waits for. It outlives the connection: cut off, it is asked for again, and
+ * `brought` keeps what has come already from coming twice.
+ */
+export interface Owed {
+  /** Who gets it, and what topics that can be; absent: all subscriptions. */
+  readonly target?: { deliver(delivery: Delivery, asked: boolean): void } | undefined;
+  readonly segments?: Segments;
+  /** Whether it makes up for a session that is gone: like a resume, it brings what was not seen. */
+  readonly isOwn?: boolean;
+  readonly brought: CursorTrack;
+  /** Whether nobody waits for it any more. */
+  isOver?: boolean;
+  /** Make the request; undefined when nobody wants it any more. */
+  ask(id: RequestId): ClientFrame | undefined;
+  /** The request was a `subscribe`, and this its answer, before the replay begins. */
+  subscribed?(frame: Subscribed): void;
+  /** All of it has come, or (`recovered` false) none of it will. */
+  done(frame: ReplayComplete): void;
+  /** The server refuses it; true: ask again after a while. */
+  refused(error: NotificationError): boolean;
+  /** Wait for it no longer. */
+  giveUp(): void;
+  /** No connection will follow; absent: that can wait for the next `connect`. */
+  abandon?(error: Error): void;
+}
+
+export interface ReplaysContext {
+  readonly requests: Requests;
+  send(frame: ClientFrame): void;
+  after(delay: number, run: () => void): Cancel;
+}
+
+/** Bound: one for each subscription, and those that the application waits for. First in, first out. */
+export class Replays {
+  readonly #context: ReplaysContext;
+  #waiting: Owed[] = [];
+  #current: Owed | undefined;
+  /** Whether there is a connection, and nothing else is being replayed on it. */
+  #isOpen = false;
+  #pause: Cancel | undefined;
+
+  constructor(context: ReplaysContext) {
+    this.#context = context;
+  }
+
+  /** What is being replayed. */
+  get current(): Owed | undefined {
+    return this.#current;
+  }
+
+  /** One that waits already keeps its place. */
+  add(owed: Owed): void {
+    if (owed !== this.#current && !this.#waiting.includes(owed)) this.#waiting.push(owed);
+    this.#next();
+  }
+
+  /** Nobody wants it any more. What runs already runs to its end. */
+  forget(owed: Owed): void {
+    this.#waiting = this.#waiting.filter((other) => other !== owed);
+  }
+
+  /** A connection is there, and no replay on it. @param own goes first. */
+  open(own?: Owed): void {
+    this.#isOpen = true;
+    if (own !== undefined) this.#waiting.unshift(own);
+    this.#next();
+  }
+
+  /** The connection is gone: what it cut off goes first on the next. */
+  suspend(): void {
+    this.#isOpen = false;
+    this.#pause?.();
+    this.#pause = undefined;
+    if (this.#current !== undefined) this.#waiting.unshift(this.#current);
+    this.#current = undefined;
+    // The next connection resumes, or makes its own anew.
+    this.#waiting = this.#waiting.filter(({ isOwn }) => isOwn !== true);
+  }
+
+  /** No connection will follow: whoever waits by himself is told. */
+  abandon(error: Error): void {
+    for (const owed of [...this.#waiting]) {
+      if (owed.abandon === undefined) continue;
+      this.forget(owed);
+      owed.abandon(error);
+    }
+  }
+
+  #next(): void {
+    while (this.#isOpen && this.#current === undefined && this.#pause === undefined) {
+      const owed = this.#waiting.shift();
+      if (owed === undefined) return;
+      const id = this.#context.requests.newId();
+      const frame = owed.ask(id);
+      if (frame !== undefined) this.#start(owed, id, frame);
+    }
+  }
+
+  #start(owed: Owed, id: RequestId, frame: ClientFrame): void {
+    const { requests, send } = this.#context;
+    const expect = (): void => {
+      requests.expect(id, {
+        ok: (answer) => {
+          if (answer.type === "replay_complete") {
+            this.#current = undefined;
+            owed.done(answer);
+            this.#next();
+          } else if (answer.type === "subscribed") {
+            expect(); // its replay_complete, under the same id
+            owed.subscribed?.(answer);
+          }
+        },
+        refused: (error) => {
+          this.#current = undefined;
+          if (owed.refused(error)) this.#later(owed, error.retryAfter ?? ASK_AGAIN);
+          this.#next();
+        },
+        lost: () => undefined, // suspend() puts it back
+      });
+    };
+    this.#current = owed;
+    expect();
+    send(frame);
+  }
+
+  #later(owed: Owed, delay: number): void {
+    this.#waiting.unshift(owed);
+    this.#pause = this.#context.after(delay, () => {
+      this.#pause = undefined;
+      this.#next();
+    });
+  }
+}

@@ -1,0 +1,134 @@
+/** Keeps what has to survive a reload: who this client is, its session, its place, its topics. */
+import type { Cursor } from "./cursor.ts";
+import type { Entry } from "./entry.ts";
+import type { Cancel, Environment } from "./environment.ts";
+import { asError } from "./errors.ts";
+import * as field from "./fields.ts";
+import { type Wire, optional } from "./fields.ts";
+import type { SubscribeOptions } from "./frames.ts";
+import type { StateStorage } from "./storage.ts";
+
+/** A cursor that moves is written at most so often; anything else at once. */
+const EVERY = 250;
+const VERSION = 1;
+
+/** A session, and where its handlers are. */
+export interface Place {
+  readonly sessionId: string;
+  readonly cursor: Cursor;
+}
+
+export interface Remembered {
+  readonly clientId: string;
+  readonly place: Place | undefined;
+  readonly subscriptions: readonly {
+    readonly topic: string;
+    readonly options: SubscribeOptions;
+    readonly createdAt: Date;
+  }[];
+}
+
+export interface StateContext {
+  readonly environment: Environment;
+  readonly storage: StateStorage;
+  readonly key: string;
+  /** The application's choice. */
+  readonly clientId: string | undefined;
+  place(): Place | undefined;
+  subscriptions(): readonly Entry[];
+  /** The storage fails; told once, and not used any more. */
+  failed(error: Error): void;
+}
+
+export class StateManager {
+  readonly #context: StateContext;
+  #storage: StateStorage | undefined;
+  #clientId: string | undefined;
+  #timer: Cancel | undefined;
+
+  constructor(context: StateContext) {
+    this.#context = context;
+  }
+
+  /** Find out who we are, and what we had. A state that is another running client's is not ours. */
+  async load(): Promise<Remembered> {
+    const { clientId, environment, key, storage } = this.#context;
+    this.#storage = storage;
+    const kept = await this.#read(key);
+    const isOurs =
+      kept !== undefined &&
+      (clientId === undefined ? await environment.claim(kept.clientId) : kept.clientId === clientId);
+    if (isOurs) {
+      this.#clientId = kept.clientId;
+      return kept;
+    }
+    const made = clientId ?? environment.newId();
+    if (clientId === undefined) await environment.claim(made);
+    this.#clientId = made;
+    this.save();
+    return { clientId: made, place: undefined, subscriptions: [] };
+  }
+
+  /** Write it now, unless it has not been read yet. */
+  save(): void {
+    this.#timer?.();
+    this.#timer = undefined;
+    if (this.#clientId === undefined) return;
+    const subscriptions = this.#context
+      .subscriptions()
+      .map(({ topic, options, createdAt }) => ({ topic, options, createdAt }));
+    const state = {
+      version: VERSION,
+      clientId: this.#clientId,
+      ...this.#context.place(),
+      subscriptions,
+    };
+    void this.#try((storage) => storage.set(this.#context.key, JSON.stringify(state)));
+  }
+
+  /** The cursor moved: write it soon. */
+  moved(): void {
+    if (this.#storage === undefined) return;
+    this.#timer ??= this.#context.environment.after(EVERY, () => {
+      this.save();
+    });
+  }
+
+  async #read(key: string): Promise<Remembered | undefined> {
+    const text = await this.#try((storage) => storage.get(key));
+    try {
+      return remembered(JSON.parse(text ?? "") as Wire);
+    } catch {
+      return undefined; // nothing there, or something else
+    }
+  }
+
+  async #try<T>(use: (storage: StateStorage) => T | Promise<T>): Promise<T | undefined> {
+    const storage = this.#storage;
+    if (storage === undefined) return undefined;
+    try {
+      return await use(storage);
+    } catch (error) {
+      if (this.#storage !== undefined) this.#context.failed(asError(error));
+      this.#storage = undefined;
+      return undefined;
+    }
+  }
+}
+
+/** @throws when it is not one of ours. */
+function remembered(state: Wire): Remembered | undefined {
+  const clientId = field.text(state, "clientId");
+  if (state["version"] !== VERSION || !/^[\w-]{1,128}$/.test(clientId)) return undefined;
+  const sessionId = optional(state, "sessionId", field.text);
+  const cursor = optional(state, "cursor", field.cursor);
+  return {
+    clientId,
+    place: sessionId === undefined || cursor === undefined ? undefined : { sessionId, cursor },
+    subscriptions: field.objects(state, "subscriptions").map((one) => ({
+      topic: field.text(one, "topic"),
+      options: field.object(one, "options"),
+      createdAt: field.instant(one, "createdAt"),
+    })),
+  };
+}
