@@ -83,8 +83,10 @@ def world(
 # --- TypeScript ---------------------------------------------------------------------------------
 
 REACT = """
-export function useEffect(effect: () => (() => void) | void, dependencies: unknown[]): void;
-export function useState<T>(initial: T): [T, (next: T | ((before: T) => T)) => void];
+declare module "react" {
+  export function useEffect(effect: () => (() => void) | void, dependencies: unknown[]): void;
+  export function useState<T>(initial: T): [T, (next: T | ((before: T) => T)) => void];
+}
 """
 """As much of React's types as the page's hook needs; React itself is not installed for it."""
 
@@ -96,9 +98,7 @@ def compiled(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no node_modules; make test installs them")
     folder = tmp_path_factory.mktemp("typescript")
     install_client(folder)
-    react = folder / "node_modules" / "react"
-    react.mkdir()
-    (react / "index.d.ts").write_text(REACT)
+    (folder / "react.d.ts").write_text(REACT)
     for example in examples("ts", run=False):
         ending = "await client.disconnect();\n" if example.is_continued else ""
         text = world.fill_in(f"{example.text}{ending}export {{}};\n")
