@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -75,8 +76,13 @@ def compile_in(folder: Path, **options: object) -> None:
 
 
 def build_wheel(target: Path) -> Path:
-    """Build the wheel of the Python client and return it."""
-    source = ROOT / "bellwether_client"
+    """Build the wheel of the Python client and return it.
+
+    From a copy: setuptools leaves folders in the source, and takes up what an older build left.
+    """
+    source = target / "source"
+    left = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT / "bellwether_client", source, ignore=left)
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", target, source, cwd=target)
     (wheel,) = target.glob("bellwether_client-*.whl")
     return wheel

@@ -61,11 +61,11 @@ async def use() -> None:
     async def handle(message: NotificationMessage[dict[str, int]]) -> None:
         print(message.payload["id"] + 1)
 
-    def handle_anything(message: NotificationMessage) -> None:
+    def handle_anything(message: NotificationMessage[object]) -> None:
         assert_type(message.timestamp, datetime)
         print(message.metadata.priority if message.metadata else None)
 
-    def complain(error: Exception, message: NotificationMessage) -> None:
+    def complain(error: Exception, message: NotificationMessage[object]) -> None:
         print(message.id, error)
 
     async with NotificationClient(complete) as client:
