@@ -75,8 +75,8 @@ export function startDashboard(root: HTMLElement, context: DashboardContext): vo
 
   function tell(event: ClientEvent): void {
     switch (event.type) {
-      case "recovery":
-        feed.mark(recoveryText(event), new Date(), event.recovered ? "info" : "warn");
+      case "recovered":
+        feed.mark(recoveryText(event), new Date());
         return;
       case "gap":
         feed.mark("Messages may be missing before this point.", new Date(), "warn");
@@ -96,15 +96,18 @@ export function startDashboard(root: HTMLElement, context: DashboardContext): vo
       case "handler_error":
         console.error(event.error);
         return;
+      case "storage_failed":
+        warn("This browser keeps nothing for this page: a reload begins anew.");
+        return;
       case "orphan":
       case "subscription_ended":
+      case "circuit":
         return;
     }
   }
 }
 
-function recoveryText({ recovered, count }: Extract<ClientEvent, { type: "recovery" }>): string {
-  if (!recovered) return "Connected again. Messages published in between are not shown here.";
+function recoveryText({ count }: Extract<ClientEvent, { type: "recovered" }>): string {
   if (count === 0) return "Connected again. Nothing was missed.";
   const messages = count === 1 ? "message was" : "messages were";
   return `Connected again. ${count} missed ${messages} delivered.`;

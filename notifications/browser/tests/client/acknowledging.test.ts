@@ -1,6 +1,6 @@
 /** What the client tells of how far its handlers have come. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Frame, type Peer, held, message } from "./fake-server.ts";
+import { type Frame, type Peer, complete, held, message } from "./fake-server.ts";
 import { World } from "./world.ts";
 
 const EVERY = 5_000;
@@ -92,7 +92,9 @@ describe("an acknowledgement", () => {
     peer = await world.reconnect(peer);
     const cursor = { epoch: "x1", offsets: { "0": 40, "1": 0 } };
     await peer.accept({ sessionId: "session-2", cursor, ...HELD });
-    await world.state("connected");
+    await peer.expect("verify");
+    await peer.answer("replay", complete({ cursor }));
+    await world.caughtUp(peer);
     world.clock.advance(EVERY);
     expect(await acks(peer)).toEqual([]);
   });

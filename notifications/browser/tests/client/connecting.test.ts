@@ -15,7 +15,7 @@ describe("connect", () => {
     expect(await peer.accept()).toEqual({
       type: "auth",
       token: "fresh",
-      clientId: "client-1",
+      clientId: "id-1",
       capabilities: ["batch"],
       client: { name: "@bellwether/client", version: VERSION, kind: "browser" },
     });

@@ -78,6 +78,13 @@ export class Peer {
     return frame;
   }
 
+  /** Wait for a request, answer it, and give it back. */
+  async answer(type: string, reply: Frame): Promise<Frame> {
+    const frame = await this.expect(type);
+    this.send({ id: frame["id"], ...reply });
+    return frame;
+  }
+
   close(code: number, reason = ""): void {
     this.#socket.close(code, reason);
   }
@@ -146,6 +153,11 @@ export function authSuccess(overrides: Frame = {}): Frame {
 /** A held subscription as auth_success lists it. */
 export function held(subscriptionId: string, topic: string): Frame {
   return { subscriptionId, topic, options: {}, createdAt: "2026-01-01T00:00:00.000Z" };
+}
+
+/** The end of a replay. */
+export function complete(overrides: Frame = {}): Frame {
+  return { type: "replay_complete", recovered: true, count: 0, cursor: CURSOR, ...overrides };
 }
 
 /** A message of partition 0. */

@@ -17,7 +17,7 @@ const { rows } = JSON.parse(readFileSync(path, "utf8")) as { rows: Row[] };
 const served = rows.filter(({ direction }) => direction === "server");
 
 /** Types that this client does not use yet. */
-const UNUSED = new Set(["presence", "presence_diff", "verified"]);
+const UNUSED = new Set(["presence", "presence_diff"]);
 /** Decoded under another name, or only in part. */
 const SPECIAL = new Set(["limits", "subscriptions"]);
 

@@ -1,19 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type IdLocks, type IdStore, claimClientId } from "../../src/client/identity.ts";
-
-const KEY = "bellwether.clientId";
-
-function store(kept?: string): IdStore & { kept: string | null } {
-  return {
-    kept: kept ?? null,
-    getItem(key) {
-      return key === KEY ? this.kept : null;
-    },
-    setItem(_key, value) {
-      this.kept = value;
-    },
-  };
-}
+import { type IdLocks, claimClientId } from "../../src/client/identity.ts";
 
 /** Locks that pages share; one that is held times out at once. */
 function locks(): IdLocks {
@@ -27,42 +13,20 @@ function locks(): IdLocks {
   };
 }
 
-const broken: IdStore = {
-  getItem() {
-    throw new Error("forbidden");
-  },
-  setItem() {
-    throw new Error("full");
-  },
-};
-
 describe("claimClientId", () => {
-  it("makes an id and keeps it over a reload", async () => {
-    const kept = store();
-    expect(await claimClientId(kept, locks(), () => "first")).toBe("first");
-    expect(await claimClientId(kept, locks(), () => "second")).toBe("first");
-  });
-
-  it("gives a duplicated tab an id of its own", async () => {
+  it("lets one page have an id, and another page another", async () => {
     const shared = locks();
-    const original = store("original");
-    const copy = store("original");
-    expect(await claimClientId(original, shared, () => "unused")).toBe("original");
-    expect(await claimClientId(copy, shared, () => "fresh")).toBe("fresh");
-    expect(copy.kept).toBe("fresh");
-    expect(original.kept).toBe("original");
+    expect(await claimClientId(shared, "one")).toBe(true);
+    expect(await claimClientId(shared, "one")).toBe(false);
+    expect(await claimClientId(shared, "two")).toBe(true);
   });
 
-  it.each([
-    ["no store", undefined],
-    ["a store that throws", broken],
-    ["a store with something else in it", store("not an id!")],
-  ])("makes an id with %s", async (_name, where) => {
-    expect(await claimClientId(where, undefined, () => "fresh")).toBe("fresh");
+  it("trusts the id where there are no locks", async () => {
+    expect(await claimClientId(undefined, "one")).toBe(true);
   });
 
-  it("trusts the kept id when the locks fail for another reason", async () => {
+  it("trusts the id when the locks fail for another reason", async () => {
     const failing: IdLocks = { request: () => Promise.reject(new Error("insecure")) };
-    expect(await claimClientId(store("kept"), failing, () => "fresh")).toBe("kept");
+    expect(await claimClientId(failing, "one")).toBe(true);
   });
 });

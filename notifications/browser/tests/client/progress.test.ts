@@ -1,22 +1,27 @@
 import fc from "fast-check";
-import { beforeEach, describe, expect, it } from "vitest";
-import { MAX_UNFINISHED, Progress } from "../../src/client/progress.ts";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { Delivery } from "../../src/client/delivery.ts";
+import { Progress } from "../../src/client/progress.ts";
 
 const START = { epoch: "x1", offsets: { "0": 10 } };
 
-/** A handler that ends when told. */
-function work(): { promise: Promise<void>; finish: () => Promise<void> } {
-  let resolve!: () => void;
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
+const message = { id: "m", topic: "a", payload: null, timestamp: new Date(0) };
+
+/** A message that a handler has taken, and settles when told. */
+function work(): { delivery: Delivery; finish: () => void } {
+  const delivery = new Delivery(message);
+  delivery.take();
   return {
-    promise,
-    finish: async () => {
-      resolve();
-      await promise;
+    delivery,
+    finish: () => {
+      delivery.settle();
     },
   };
+}
+
+/** One that nobody has to handle. */
+function done(): Delivery {
+  return new Delivery(message);
 }
 
 describe("Progress", () => {
@@ -29,48 +34,48 @@ describe("Progress", () => {
   });
 
   it("moves at once past a message whose handlers are done", () => {
-    progress.handled([0, 11], undefined);
+    progress.handled([0, 11], done());
     expect(place()).toBe(11);
   });
 
-  it("waits for the handlers", async () => {
+  it("waits for the handlers", () => {
     const first = work();
-    progress.handled([0, 11], first.promise);
+    progress.handled([0, 11], first.delivery);
     expect(place()).toBe(10);
-    await first.finish();
+    first.finish();
     expect(place()).toBe(11);
   });
 
-  it("does not pass an unfinished message, with a message or with a pong", async () => {
+  it("does not pass an unfinished message, with a message or with a pong", () => {
     const first = work();
     const second = work();
-    progress.handled([0, 11], first.promise);
-    progress.handled([0, 12], second.promise);
-    progress.handled([0, 13], undefined);
+    progress.handled([0, 11], first.delivery);
+    progress.handled([0, 12], second.delivery);
+    progress.handled([0, 13], done());
     progress.merge({ epoch: "x1", offsets: { "0": 20 } });
-    await second.finish();
+    second.finish();
     expect(place()).toBe(10);
-    await first.finish();
+    first.finish();
     expect(place()).toBe(20);
   });
 
-  it("reaches the end in whatever order handlers finish", async () => {
-    await fc.assert(
-      fc.asyncProperty(
+  it("reaches the end in whatever order handlers finish", () => {
+    fc.assert(
+      fc.property(
         fc
           .integer({ min: 1, max: 8 })
           .chain((count) =>
             fc.shuffledSubarray([...Array(count).keys()], { minLength: count, maxLength: count }),
           ),
-        async (order) => {
+        (order) => {
           progress.reset(START);
           const works = order.map(work);
-          for (const [index, { promise }] of works.entries()) {
-            progress.handled([0, 11 + index], promise);
+          for (const [index, { delivery }] of works.entries()) {
+            progress.handled([0, 11 + index], delivery);
           }
           const finished = new Set<number>();
           for (const index of order) {
-            await works[index]?.finish();
+            works[index]?.finish();
             finished.add(index);
             let prefix = 0;
             while (finished.has(prefix)) prefix += 1;
@@ -88,23 +93,48 @@ describe("Progress", () => {
     expect(progress.repeats([1, 1])).toBe(false);
   });
 
-  it("forgets what ran before a reset", async () => {
+  it("forgets what ran before a reset", () => {
     const old = work();
-    progress.handled([0, 11], old.promise);
+    progress.handled([0, 11], old.delivery);
     progress.reset({ epoch: "x2", offsets: { "0": 3 } });
-    await old.finish();
+    old.finish();
     expect(progress.cursor()).toEqual({ epoch: "x2", offsets: { "0": 3 } });
     expect(progress.repeats([0, 4])).toBe(false);
   });
 
-  it("lets a handler that never ends hold back a bounded number of others", () => {
-    const never = new Promise<void>(() => undefined);
-    progress.handled([0, 11], never);
-    for (let index = 1; index < MAX_UNFINISHED; index += 1) {
-      progress.handled([0, 11 + index], undefined);
-    }
-    expect(place()).toBe(10);
-    progress.handled([0, 11 + MAX_UNFINISHED], undefined);
-    expect(place()).toBe(11 + MAX_UNFINISHED);
+  it("takes the epoch of a cursor that waited, and what came after it", () => {
+    const [first, second] = [work(), work()];
+    progress.handled([0, 11], first.delivery);
+    progress.handled([0, 12], done());
+    progress.merge({ epoch: "x1", offsets: { "1": 4 } });
+    progress.merge({ epoch: "x2", offsets: { "0": 2 } });
+    progress.handled([0, 3], second.delivery);
+    progress.handled([1, 1], done());
+    first.finish();
+    expect(progress.cursor()).toEqual({ epoch: "x2", offsets: { "0": 2 } });
+    second.finish();
+    expect(progress.cursor()).toEqual({ epoch: "x2", offsets: { "0": 3, "1": 1 } });
+  });
+
+  it("keeps what several partitions moved behind an unfinished message", () => {
+    const first = work();
+    progress.handled([0, 11], first.delivery);
+    progress.handled([0, 12], done());
+    progress.merge({ epoch: "x1", offsets: { "1": 4 } });
+    progress.handled([2, 7], done());
+    first.finish();
+    expect(progress.cursor()?.offsets).toEqual({ "0": 12, "1": 4, "2": 7 });
+  });
+
+  it("tells when the cursor moved, and only then", () => {
+    const moved = vi.fn();
+    progress = new Progress(moved);
+    progress.reset(START);
+    const first = work();
+    progress.handled([0, 11], first.delivery);
+    progress.handled([0, 12], done());
+    expect(moved).toHaveBeenCalledTimes(1);
+    first.finish();
+    expect(moved).toHaveBeenCalledTimes(2);
   });
 });

@@ -1,7 +1,7 @@
 /** The cursor, resuming, replays and gaps. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { NotificationMessage, SubscriptionOptions } from "../../src/client/types.ts";
-import { CURSOR, type Peer, held, message } from "./fake-server.ts";
+import { CURSOR, type Peer, complete, held, message } from "./fake-server.ts";
 import { World } from "./world.ts";
 
 let world: World;
@@ -43,11 +43,8 @@ async function resume(peer: Peer, answer: Record<string, unknown>): Promise<[Pee
   const next = await world.reconnect(peer);
   const auth = await next.accept(answer);
   await world.state("connected");
+  await next.expect("verify");
   return [next, auth["resume"]];
-}
-
-function complete(overrides: Record<string, unknown> = {}): Record<string, unknown> {
-  return { type: "replay_complete", recovered: true, count: 0, cursor: CURSOR, ...overrides };
 }
 
 describe("the cursor", () => {
@@ -103,7 +100,7 @@ describe("a resumed session", () => {
     ]);
     await world.caughtUp(peer);
     expect(got).toEqual([11, 12, 13]);
-    expect(world.heard()).toEqual([{ type: "recovery", recovered: true, count: 2 }]);
+    expect(world.heard()).toEqual([{ type: "recovered", count: 2 }]);
   });
 
   it("does not hand a message again to a handler that still runs", async () => {
@@ -135,23 +132,76 @@ describe("a resumed session", () => {
     peer.send([complete({ recovered: false, reason: "BAD_CURSOR" }), message(11)]);
     await world.caughtUp(peer);
     expect(got).toEqual([500, 11]);
-    expect(world.heard()).toEqual([
-      { type: "recovery", recovered: false, count: 0, reason: "BAD_CURSOR" },
-    ]);
+    expect(world.heard()).toEqual([{ type: "gap", reason: "BAD_CURSOR", cursor: CURSOR }]);
   });
 });
 
 describe("a session that the server no longer knows", () => {
-  it("is a recovery that failed", async () => {
+  const HEAD = { epoch: "x1", offsets: { "0": 40, "1": 0 } };
+  const anew = { sessionId: "session-2", cursor: HEAD, ...HELD };
+
+  it("is made up for by a replay from the client's own cursor; what comes live follows", async () => {
     let peer = await subscribed(note);
-    const cursor = { epoch: "x1", offsets: { "0": 40, "1": 0 } };
-    [peer] = await resume(peer, { sessionId: "session-2", cursor, ...HELD });
+    peer.send(message(11));
     await world.caughtUp(peer);
-    expect(world.heard()).toEqual([
-      { type: "recovery", recovered: false, count: 0, reason: "SESSION_LOST" },
-    ]);
+    [peer] = await resume(peer, anew);
+    const { id, cursor } = await peer.expect("replay");
+    expect(cursor).toEqual({ epoch: "x1", offsets: { "0": 11, "1": 0 } });
+    peer.send([message(41), message(30, { replayed: true })]);
+    await world.caughtUp(peer);
+    expect(got).toEqual([11, 30]);
+    peer.send([complete({ id, count: 1, cursor: HEAD }), message(42)]);
+    await world.caughtUp(peer);
+    expect(got).toEqual([11, 30, 41, 42]);
+    expect(world.heard()).toEqual([{ type: "recovered", count: 1 }]);
+  });
+
+  it("is a gap where that replay is not whole", async () => {
+    let peer = await subscribed(note);
+    [peer] = await resume(peer, anew);
+    const { id } = await peer.expect("replay");
+    const whole = { recovered: false, reason: "TOO_MANY", cursor: HEAD };
+    peer.send([message(41), complete({ id, ...whole }), message(42)]);
+    await world.caughtUp(peer);
+    expect(got).toEqual([41, 42]);
+    expect(world.heard()).toEqual([{ type: "gap", reason: "SESSION_LOST", cursor: HEAD }]);
     const [, asked] = await resume(peer, { resumed: true, ...HELD });
+    const cursor = { epoch: "x1", offsets: { "0": 42, "1": 0 } };
     expect(asked).toEqual({ sessionId: "session-2", cursor });
+  });
+
+  it("is a gap where that replay is refused for good, and asked again where it is for now", async () => {
+    let peer = await subscribed(note);
+    [peer] = await resume(peer, anew);
+    const busy = { type: "error", code: "RATE_LIMITED", message: "", temporary: true };
+    await peer.answer("replay", { ...busy, retryAfter: 70 });
+    await world.caughtUp(peer);
+    world.clock.advance(70);
+    const never = { type: "error", code: "BAD_CURSOR", message: "", temporary: false };
+    await peer.answer("replay", never);
+    peer.send(message(41));
+    await world.caughtUp(peer);
+    expect(got).toEqual([41]);
+    expect(world.heard()).toEqual([{ type: "gap", reason: "SESSION_LOST", cursor: HEAD }]);
+  });
+
+  it("is resumed where that replay is cut off: nothing is lost, and nothing comes twice", async () => {
+    let peer = await subscribed(note);
+    [peer] = await resume(peer, anew);
+    await peer.expect("replay");
+    peer.send([message(41), message(11, { replayed: true })]);
+    await world.caughtUp(peer);
+    let asked: unknown;
+    [peer, asked] = await resume(peer, { resumed: true, ...HELD });
+    const cursor = { epoch: "x1", offsets: { "0": 11, "1": 0 } };
+    expect(asked).toEqual({ sessionId: "session-2", cursor });
+    peer.send([
+      message(12, { replayed: true }),
+      message(41, { replayed: true }),
+      complete({ count: 2, cursor: HEAD }),
+    ]);
+    await world.caughtUp(peer);
+    expect(got).toEqual([11, 12, 41]);
   });
 
   it("is no news on the first connection", async () => {
@@ -170,64 +220,13 @@ describe("a replay that a subscription asked for", () => {
     peer.send([
       message(9, { replayed: true }),
       complete({ id, count: 1 }),
-      message(9, { replayed: true }),
+      message(9, { replayed: true }), // an operator's redelivery
       message(11),
     ]);
     await world.caughtUp(peer);
     expect(mine).toEqual([{ n: 9 }, { n: 9 }, { n: 11 }]);
     expect(got).toEqual([9, 11]);
-    expect(world.heard()).toEqual([
-      { type: "recovery", recovered: true, count: 1, topic: "user.1.orders" },
-    ]);
-  });
-});
-
-describe("a subscription's replay that the connection cuts off", () => {
-  const CUT_OFF = {
-    type: "recovery",
-    recovered: false,
-    count: 0,
-    reason: "CONNECTION_LOST",
-    topic: "user.1.orders",
-  };
-  const mine = { subscriptions: [...HELD.subscriptions, held("s2", "user.1.orders")] };
-
-  function ask(): void {
-    world.client.subscribe("user.1.orders", () => undefined, { replayMissed: true });
-  }
-
-  it("before its answer is told", async () => {
-    let peer = await subscribed(note);
-    ask();
-    await peer.expect("subscribe");
-    [peer] = await resume(peer, { resumed: true, ...mine });
-    peer.send(complete());
-    await world.caughtUp(peer);
-    expect(world.heard()).toEqual([CUT_OFF, { type: "recovery", recovered: true, count: 0 }]);
-  });
-
-  it("in the middle is told", async () => {
-    let peer = await subscribed(note);
-    ask();
-    await peer.subscribed("s2");
-    peer.send(message(9, { replayed: true }));
-    await world.caughtUp(peer);
-    [peer] = await resume(peer, { resumed: true, ...mine });
-    peer.send(complete());
-    await world.caughtUp(peer);
-    expect(world.heard()).toEqual([CUT_OFF, { type: "recovery", recovered: true, count: 0 }]);
-  });
-
-  it("after its end is nothing to tell", async () => {
-    let peer = await subscribed(note);
-    ask();
-    const { id } = await peer.subscribed("s2");
-    peer.send(complete({ id, count: 0 }));
-    await world.caughtUp(peer);
-    [peer] = await resume(peer, { resumed: true, ...mine });
-    peer.send(complete());
-    await world.caughtUp(peer);
-    expect(world.heard()).not.toContainEqual(CUT_OFF);
+    expect(world.heard()).toEqual([{ type: "recovered", count: 1, topic: "user.1.orders" }]);
   });
 });
 

@@ -4,8 +4,11 @@ import { beforeEach, expect, it } from "vitest";
 import type { Cursor, Position } from "../../src/client/cursor.ts";
 import { decode } from "../../src/client/decode.ts";
 import { Events } from "../../src/client/events.ts";
-import type { ServerFrame } from "../../src/client/frames.ts";
+import { Backlog } from "../../src/client/delivery.ts";
+import type { ClientFrame, RequestId, ServerFrame } from "../../src/client/frames.ts";
 import { Inbox } from "../../src/client/inbox.ts";
+import { Progress } from "../../src/client/progress.ts";
+import { Replays } from "../../src/client/replays.ts";
 import { Requests } from "../../src/client/requests.ts";
 import { Statistics } from "../../src/client/statistics.ts";
 import { LocalSubscription } from "../../src/client/subscription.ts";
@@ -25,6 +28,10 @@ const { rows } = JSON.parse(readFileSync(path, "utf8")) as { rows: Row[] };
 let handled: (Position | null)[];
 let unfinished: (() => void)[];
 let holding: boolean;
+let lastReplay: RequestId | undefined;
+let progress: Progress;
+let replays: Replays;
+let requests: Requests;
 let subscriptions: Subscriptions;
 let inbox: Inbox;
 
@@ -33,23 +40,34 @@ beforeEach(() => {
   unfinished = [];
   holding = false;
   const nothing = (): void => undefined;
-  const requests = new Requests();
+  const send = (frame: ClientFrame): void => {
+    if (frame.type === "replay") lastReplay = frame.id;
+  };
+  progress = new Progress();
+  requests = new Requests();
+  replays = new Replays({ requests, send, after: () => nothing });
   subscriptions = new Subscriptions({
     requests,
-    send: nothing,
+    replays,
+    send,
     after: () => nothing,
-    ended: nothing,
-    orphan: nothing,
-    cutOff: nothing,
+    base: () => inbox.base,
+    emit: nothing,
+    replayed: nothing,
+    changed: nothing,
+    restored: nothing,
   });
   const identity = { id: "local", topic: "user.**", createdAt: new Date(0) };
   const handler = ({ position }: { position?: Position }): void | Promise<void> => {
     handled.push(position ?? null);
     if (holding) return new Promise((resolve) => unfinished.push(resolve));
   };
-  subscriptions.add(new LocalSubscription(identity, handler, {}, nothing));
+  const context = { backlog: new Backlog(nothing), now: () => 0, failed: nothing, leave: nothing };
+  subscriptions.add(new LocalSubscription(identity, handler, {}, context));
   inbox = new Inbox({
     events: new Events(nothing),
+    progress,
+    replays,
     requests,
     statistics: new Statistics(),
     subscriptions,
@@ -57,6 +75,7 @@ beforeEach(() => {
     elapsed: () => 0,
     measured: nothing,
     refresh: nothing,
+    overwhelmed: nothing,
   });
 });
 
@@ -67,8 +86,9 @@ function read(frame: Frame): ServerFrame {
     message: message(1, { position: null, seq: null }),
     replay_complete: { count: 0 },
   };
+  const id = frame["answers"] === "replay" ? { id: lastReplay } : {};
   let found: ServerFrame | undefined;
-  decode(JSON.stringify({ ...complete[String(frame["type"])], ...frame }), {
+  decode(JSON.stringify({ ...complete[String(frame["type"])], ...frame, ...id }), {
     frame: (one) => {
       found = one;
     },
@@ -92,14 +112,16 @@ it.each(rows)("$name", async ({ frames, handled: wanted, cursor }) => {
       holding = false;
       for (const finish of unfinished.splice(0)) finish();
     } else if (step["type"] === undefined) {
-      expect(inbox.progress.cursor()).toEqual(step["cursor"]);
+      expect(progress.cursor()).toEqual(step["cursor"]);
     } else {
       const frame = read(step);
       if (frame.type === "auth_success") {
-        if ("asks" in step) expect(inbox.progress.cursor()).toEqual(step["asks"]);
+        if ("asks" in step) expect(progress.cursor()).toEqual(step["asks"]);
         if (connections > 0) {
-          inbox.lost();
+          replays.suspend();
           subscriptions.suspend();
+          requests.lose();
+          inbox.lost();
         }
         inbox.accepted(frame, connections > 0);
         connections += 1;
@@ -110,5 +132,5 @@ it.each(rows)("$name", async ({ frames, handled: wanted, cursor }) => {
     await settled();
   }
   expect(handled).toEqual(wanted);
-  expect(inbox.progress.cursor()).toEqual(cursor);
+  expect(progress.cursor()).toEqual(cursor);
 });

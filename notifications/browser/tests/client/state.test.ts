@@ -1,28 +1,28 @@
+/** Runs over the vectors that the Python client runs over too. */
+import { readFileSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
-import { IllegalTransition, StateMachine, next } from "../../src/client/state.ts";
+import {
+  IllegalTransition,
+  type StateEvent,
+  StateMachine,
+  type Status,
+  next,
+} from "../../src/client/state.ts";
 
-const STATUSES = ["disconnected", "connecting", "connected", "reconnecting"] as const;
-const EVENTS = ["try", "establish", "lose", "end"] as const;
-const LEGAL = new Map([
-  ["disconnected try", "connecting"],
-  ["connecting establish", "connected"],
-  ["connecting lose", "reconnecting"],
-  ["connecting end", "disconnected"],
-  ["connected lose", "reconnecting"],
-  ["connected end", "disconnected"],
-  ["reconnecting try", "connecting"],
-  ["reconnecting end", "disconnected"],
-]);
+interface Row {
+  from: Status;
+  event: StateEvent;
+  to: Status | null;
+}
+
+const path = new URL("../../../../tests/vectors/states.json", import.meta.url);
+const { transitions } = JSON.parse(readFileSync(path, "utf8")) as { transitions: Row[] };
 
 describe("next", () => {
-  it.each(STATUSES.flatMap((status) => EVENTS.map((event) => [status, event] as const)))(
-    "%s, %s",
-    (status, event) => {
-      const after = LEGAL.get(`${status} ${event}`);
-      if (after === undefined) expect(() => next(status, event)).toThrow(IllegalTransition);
-      else expect(next(status, event)).toBe(after);
-    },
-  );
+  it.each(transitions)("$from, $event: $to", ({ from, event, to }) => {
+    if (to === null) expect(() => next(from, event)).toThrow(IllegalTransition);
+    else expect(next(from, event)).toBe(to);
+  });
 });
 
 describe("StateMachine", () => {

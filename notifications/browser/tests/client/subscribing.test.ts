@@ -1,7 +1,7 @@
 /** Subscriptions, and what reaches their handlers. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { MessageErrorHandler, NotificationMessage } from "../../src/client/types.ts";
-import { type Peer, held, message } from "./fake-server.ts";
+import { type Peer, complete, held, message } from "./fake-server.ts";
 import { World } from "./world.ts";
 
 let world: World;
@@ -164,20 +164,32 @@ describe("after a reconnection", () => {
     expect(world.heard().filter((event) => event.type === "orphan")).toEqual([]);
   });
 
-  it("keeps what the server holds and asks for what it does not", async () => {
+  it("keeps what the server holds, and asks for the rest from where its handlers are", async () => {
     let peer = await world.connected();
-    const kept = recorder();
+    const [kept, lacking] = [recorder(), recorder()];
     world.client.subscribe("user.1.*", kept.handler);
     await peer.subscribed("s1");
-    world.client.subscribe("user.2.*", () => undefined);
-    await peer.subscribed("s2");
+    world.client.subscribe("user.2.*", lacking.handler, { replayMissed: true });
+    await peer.answer("subscribe", { type: "subscribed", subscriptionId: "s2" });
+    peer.send([complete({ id: 2 }), message(11), message(12, { topic: "user.2.a" })]);
     await world.caughtUp(peer);
     peer = await world.reconnect(peer);
-    await peer.accept({ subscriptions: [held("s3", "user.1.*")] });
-    expect(await peer.subscribed("s4")).toMatchObject({ topic: "user.2.*" });
-    peer.send(message(11));
+    await peer.accept({ resumed: true, subscriptions: [held("s3", "user.1.*")] });
+    peer.send([message(13, { replayed: true }), complete({ count: 1 })]);
+    const { id, topic, options } = await peer.expect("subscribe");
+    const since = { epoch: "x1", offsets: { "0": 12, "1": 0 } };
+    expect([topic, options]).toEqual(["user.2.*", { since }]);
+    peer.send([
+      { type: "subscribed", id, subscriptionId: "s4" },
+      message(12, { topic: "user.2.a", replayed: true }),
+      message(14, { topic: "user.2.a", replayed: true }),
+      complete({ id, count: 2 }),
+      message(15, { topic: "user.2.a" }),
+    ]);
     await world.caughtUp(peer);
-    expect(kept.got).toEqual([{ n: 11 }]);
+    expect(kept.got).toEqual([{ n: 11 }, { n: 13 }]);
+    expect(lacking.got).toEqual([{ n: 12 }, { n: 14 }, { n: 15 }]);
+    expect(await peer.expect("verify")).toMatchObject({ subscriptionIds: ["s3", "s4"] });
   });
 
   it("asks again, later, where a lost subscription is refused for now", async () => {
@@ -186,12 +198,31 @@ describe("after a reconnection", () => {
     await peer.subscribed("s1");
     await subscription.ready;
     peer = await world.reconnect(peer);
-    await peer.accept();
+    await peer.accept({ resumed: true });
+    peer.send(complete());
     await refuse(peer, "subscribe", { code: "RATE_LIMITED", temporary: true, retryAfter: 70 });
     await world.caughtUp(peer);
     world.clock.advance(70);
-    await peer.subscribed("s2");
+    const { id } = await peer.subscribed("s2");
+    peer.send(complete({ id }));
+    await world.caughtUp(peer);
     expect(subscription.isActive()).toBe(true);
+  });
+
+  it("ends what the server says that it has not", async () => {
+    let peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.subscribed("s1");
+    await subscription.ready;
+    peer = await world.reconnect(peer);
+    await peer.accept({ resumed: true, subscriptions: [held("s1", "user.1.*")] });
+    const inactive = [{ subscriptionId: "s1", code: "UNKNOWN_SUBSCRIPTION" }];
+    await peer.answer("verify", { type: "verified", active: [], inactive });
+    await world.caughtUp(peer);
+    expect(subscription.isActive()).toBe(false);
+    expect(world.heard()).toMatchObject([
+      { type: "subscription_ended", error: { code: "UNKNOWN_SUBSCRIPTION" } },
+    ]);
   });
 
   it("reports what the server holds and nobody wants, until somebody does", async () => {

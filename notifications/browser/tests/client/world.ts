@@ -8,6 +8,7 @@ import type {
   NotificationClient,
   NotificationClientConfig,
 } from "../../src/client/types.ts";
+import { memoryStorage } from "../../src/client/storage.ts";
 import { Clock } from "./clock.ts";
 import { FakeServer, Inbound, type Peer } from "./fake-server.ts";
 
@@ -19,6 +20,7 @@ export class World {
   readonly server: FakeServer;
   client!: NotificationClient;
   wake: () => void = () => undefined;
+  hide: () => void = () => undefined;
   /** How many listen for the tab's waking. */
   wakeListeners = 0;
   #ids = 0;
@@ -56,7 +58,9 @@ export class World {
       after: this.clock.after,
       random: () => 0.5,
       newId: () => `id-${(this.#ids += 1)}`,
-      clientId: () => Promise.resolve("client-1"),
+      kind: "browser",
+      storage: memoryStorage,
+      claim: () => Promise.resolve(true),
       open: (url, protocol, events) => {
         const socket = new WebSocket(url, protocol);
         socket.on("open", events.opened);
@@ -68,6 +72,10 @@ export class World {
         });
         socket.on("error", () => undefined);
         return socket;
+      },
+      onHide: (run) => {
+        this.hide = run;
+        return () => undefined;
       },
       onWake: (run) => {
         this.wake = run;
@@ -124,6 +132,7 @@ export class World {
     });
     peer.send({ type: "error", code: barrier, message: "", temporary: false });
     await seen;
+    await settled();
   }
 
   /** The events so far, without the barriers. */
@@ -137,6 +146,11 @@ export class World {
     await Promise.all(this.#clients.map((client) => client.disconnect()));
     await this.server.stop();
   }
+}
+
+/** Let promises that are resolved already be noticed. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function isStatus<S extends ConnectionState["status"]>(

@@ -8,6 +8,7 @@ import type {
   NotificationClient,
   NotificationMessage,
   PublishedMessage,
+  ReplayResult,
   Subscription,
 } from "../../src/client/types.ts";
 
@@ -29,6 +30,9 @@ export class FakeClient implements NotificationClient {
     averageLatency: 0,
     uptime: 0,
     lastHeartbeat: new Date(0),
+    failures: [],
+    circuit: "closed",
+    waiting: 0,
   };
   readonly asked: Asked[] = [];
   readonly calls: string[] = [];
@@ -86,8 +90,9 @@ export class FakeClient implements NotificationClient {
     this.#states.push(listener);
   }
 
-  onEvent(listener: (event: ClientEvent) => void): void {
+  onEvent(listener: (event: ClientEvent) => void): () => void {
     this.#events.push(listener);
+    return () => undefined;
   }
 
   getStats(): ConnectionStats {
@@ -96,6 +101,14 @@ export class FakeClient implements NotificationClient {
 
   publish(): Promise<PublishedMessage> {
     throw new Error("not used");
+  }
+
+  replay(): Promise<ReplayResult> {
+    throw new Error("not used");
+  }
+
+  getCursor(): undefined {
+    return undefined;
   }
 
   go(state: ConnectionState): void {
