@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import bellwether_client
 import pytest
 
+import bellwether_client
 from tests.deployment import ROOT
 
 PAGES = ROOT / "docs" / "clients"
