@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from bellwether_client.cursor import Cursor
 from bellwether_client.tasks import Timers
@@ -20,11 +19,11 @@ class Acknowledger:
     def __init__(
         self,
         *,
-        send: Callable[[dict[str, Any]], None],
+        tell: Callable[[Cursor], None],
         timers: Timers,
         cursor: Callable[[], Cursor | None],
     ) -> None:
-        self._send = send
+        self._send = tell
         self._timers = timers
         self._cursor = cursor
         self._told: Cursor | None = None
@@ -59,4 +58,4 @@ class Acknowledger:
         if cursor is None or cursor == self._told:
             return
         self._told = cursor
-        self._send({"type": "ack", "cursor": cursor.to_wire()})
+        self._send(cursor)

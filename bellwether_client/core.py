@@ -35,20 +35,20 @@ from bellwether_client.frames import (
     Unsubscribed,
 )
 from bellwether_client.inbox import Inbox
-from bellwether_client.keeper import StateKeeper, StoredState, StoredSubscription
+from bellwether_client.keeper import StateKeeper
 from bellwether_client.link import Link
 from bellwether_client.messages import NotificationMessage
 from bellwether_client.outbox import Outbox
 from bellwether_client.progress import Progress
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
+from bellwether_client.session import Session
 from bellwether_client.statistics import ConnectionStats, Statistics
 from bellwether_client.subscription import Backlog, LocalSubscription, Message
 from bellwether_client.subscriptions import Subscriptions
 from bellwether_client.surroundings import Surroundings
 from bellwether_client.tasks import Tasks, Timers
 from bellwether_client.tokens import Tokens
-from bellwether_client.version import VERSION
 
 logger = logging.getLogger("bellwether_client")
 
@@ -62,10 +62,6 @@ class Core:
         self.on_end: Callable[[Exception], None] = lambda error: None
         self.surroundings = surroundings
         self._config = config
-        self._client_id: str | None = None
-        self._session_id: str | None = None
-        self._asked_to_resume = False
-        self._frame_bytes: int | None = None
         self.tasks = Tasks(logger)
         self.timers = Timers()
         self.events = Events(logger)
@@ -90,7 +86,7 @@ class Core:
             requests=requests,
             send=send,
             timers=timers,
-            epoch=lambda: self.progress.epoch,
+            base=self._base,
             subscribe=self.subscriptions.subscribe_for,
             done=self._replay_done,
         )
@@ -101,6 +97,7 @@ class Core:
             requests=requests,
             statistics=self.statistics,
             subscriptions=self.subscriptions,
+            overwhelmed=self.link.drop,
         )
         self.outbox = Outbox(
             config.queue_config,
@@ -121,14 +118,24 @@ class Core:
             send=send,
             refused=lambda error: self.events.emit(ServerError(error=error)),
         )
+        self.session = Session(
+            config,
+            surroundings=surroundings,
+            progress=self.progress,
+            subscriptions=self.subscriptions,
+            tokens=self.tokens,
+        )
         self.keeper = StateKeeper(
             config.storage,
+            key=f"bellwether.{config.client_id or config.url}",
             tasks=self.tasks,
             timers=timers,
-            state=self._state,
+            state=self.session.state,
             failed=lambda error: self.events.emit(StorageFailed(error=error)),
         )
-        self.acknowledger = Acknowledger(send=send, timers=timers, cursor=self.progress.cursor)
+        self.acknowledger = Acknowledger(
+            tell=self._acknowledge, timers=timers, cursor=self.progress.cursor
+        )
 
     # --- What the client asks -------------------------------------------------------------------
 
@@ -196,12 +203,19 @@ class Core:
 
     def restored(self) -> None:
         """Go on where the subscriptions are restored."""
-        if self._asked_to_resume:
+        if self.session.asked_to_resume:
             self.subscriptions.verify()
-        self.outbox.resume(self._frame_bytes)
+        self.outbox.resume()
 
     def _replay_done(self, replay: Replay, end: ReplayComplete | NotificationError) -> None:
         self.inbox.replay_done(replay, end)
+
+    def _base(self) -> Cursor:
+        return self.inbox.base
+
+    def _acknowledge(self, cursor: Cursor) -> None:
+        self.inbox.base = cursor
+        self.link.send({"type": "ack", "cursor": cursor.to_wire()})
 
     def _here(self) -> tuple[Cursor | None, CursorTrack]:
         return self.progress.cursor(), self.progress.seen()
@@ -210,66 +224,24 @@ class Core:
         self.keeper.moved()
 
     def _backlog_changed(self, is_full: bool) -> None:
-        if is_full:
-            text = "More messages wait for handlers than may: it goes on when half are handled."
-            self.link.pause(text)
-        else:
-            self.link.go_on()
+        self.link.block(is_full)
 
     # --- What the link asks and tells -----------------------------------------------------------
 
     async def hello(self, attempt: int, last_reason: DisconnectReason | None) -> dict[str, Any]:
         """Make the first frame of a connection."""
-        if self._client_id is None:
-            await self._recall()
-        token = await self.tokens.get()
-        config, cursor = self._config, self.progress.cursor()
-        frame: dict[str, Any] = {
-            "type": "auth",
-            "token": token,
-            "clientId": self._client_id,
-            "capabilities": ["batch"],
-            "client": {"name": "bellwether_client", "version": VERSION, "kind": config.kind},
-        }
-        self._asked_to_resume = self._session_id is not None and cursor is not None
-        if self._session_id is not None and cursor is not None:
-            frame["resume"] = {"sessionId": self._session_id, "cursor": cursor.to_wire()}
-        if attempt > 0:
-            frame["attempt"] = attempt
-        if last_reason is not None:
-            frame["lastDisconnectReason"] = last_reason
-        if config.batch is not None:
-            frame["batch"] = config.batch.to_wire()
-        return frame
-
-    async def _recall(self) -> None:
-        """Take up what an earlier run of this client left."""
-        stored = await self.keeper.load()
-        wanted = self._config.client_id
-        if stored is None or (wanted is not None and stored.client_id != wanted):
-            self._client_id = wanted or f"python-{self.surroundings.new_id()}"
-            return
-        self._client_id = stored.client_id
-        self._session_id = stored.session_id
-        if stored.cursor is not None:
-            self.progress.reset(stored.cursor)
-        for one in stored.subscriptions:
-            self.subscriptions.recall(one.topic, one.options, one.created_at)
+        return await self.session.hello(self.keeper, attempt, last_reason)
 
     def accepted(self, frame: AuthSuccess) -> None:
         """Begin on a connection."""
-        self._session_id = frame.session_id
-        self._frame_bytes = frame.frame_bytes
-        resumed = self._asked_to_resume and frame.resumed
-        self.acknowledger_start(None if resumed else frame.cursor)
-        self.tokens.accepted(frame.expires_in)
-        self.inbox.accepted(frame, had_session=self._asked_to_resume)
-        self.keeper.changed()
-
-    def acknowledger_start(self, known: Cursor | None) -> None:
-        """Begin to acknowledge, where that is wanted."""
+        had_session = self.session.asked_to_resume
+        self.session.accepted(frame.session_id)
+        self.outbox.limit(frame.frame_bytes)
+        self.inbox.accepted(frame, had_session=had_session)
         if self._config.acknowledge:
-            self.acknowledger.start(known)
+            self.acknowledger.start(None if had_session and frame.resumed else frame.cursor)
+        self.tokens.accepted(frame.expires_in)
+        self.keeper.changed()
 
     def frame(self, frame: ServerFrame) -> None:
         """Take a frame."""
@@ -313,8 +285,8 @@ class Core:
         self.tokens.lost()
         self.outbox.suspend()
         self.inbox.lost()
-        self.requests.lose()
         self.subscriptions.suspend()
+        self.requests.lose()
 
     def ended(self, error: ConnectionError) -> None:
         """Note that no other will follow."""
@@ -332,25 +304,6 @@ class Core:
     def _measure(self, latency: float) -> None:
         self.statistics.measured(latency, self.surroundings.instant())
         self.link.machine.measure(latency)
-
-    def _state(self) -> StoredState | None:
-        if self._client_id is None:
-            return None
-        entries = [
-            entry
-            for entry in self.subscriptions.all()
-            # What a subscription began with has to come before it counts as restored.
-            if entry.was_confirmed and (entry.owed is None or "since" not in entry.options)
-        ]
-        return StoredState(
-            client_id=self._client_id,
-            session_id=self._session_id,
-            cursor=self.progress.cursor(),
-            subscriptions=tuple(
-                StoredSubscription(entry.topic, entry.options, entry.created_at)
-                for entry in entries
-            ),
-        )
 
     def _debug(self, text: str, *details: object) -> None:
         if self._config.debug:

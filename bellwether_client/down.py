@@ -21,13 +21,15 @@ NO_CODE = 1005
 class Down:
     """The end of a connection. retry_after: milliseconds; the server's wish wins over the backoff.
 
-    health: of the server, where it told.
+    health: of the server, where it told. is_own: whether this side dropped a connection that was
+    well, which is no failure to count.
     """
 
     error: ConnectionError
     retry: bool
     retry_after: float | None = None
     health: float | None = None
+    is_own: bool = False
 
 
 def closed(code: int, farewell: Disconnect | None, refusal: NotificationError | None) -> Down:
@@ -81,3 +83,9 @@ def refused(error: Refused) -> Down:
 def failed(reason: DisconnectReason, message: str, *, retry: bool) -> Down:
     """Judge a failure that this side noticed."""
     return Down(error=ConnectionError(reason, message), retry=retry)
+
+
+def overwhelmed() -> Down:
+    """Judge that this side gives up a connection which brings more than the handlers take."""
+    text = "More messages wait for handlers than may: it goes on when half are handled."
+    return Down(error=ConnectionError("client_initiated", text), retry=True, is_own=True)

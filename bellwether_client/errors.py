@@ -42,12 +42,16 @@ class NotificationError(Exception):
         retry_after: float | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(code, message)
         self.code = code
         self.message = message
         self.temporary = temporary
         self.retry_after = retry_after
         self.data = data
+
+    def __str__(self) -> str:
+        """Say both."""
+        return f"{self.code}: {self.message}"
 
 
 class ConnectionError(builtins.ConnectionError):
@@ -70,6 +74,10 @@ class ConnectionError(builtins.ConnectionError):
         self.message = message
         self.close_code = close_code
         self.hint = hint or _HINTS[reason]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be copied, and pickled, with its reason."""
+        return (type(self), (self.reason, self.message), self.__dict__)
 
     def __str__(self) -> str:
         """Say what happened, with the code where there is one."""

@@ -4,6 +4,8 @@ While a session that is gone is being made up for by a replay, what comes beside
 follows after the replay, without what the replay has brought.
 """
 
+from collections.abc import Callable
+
 from bellwether_client.cursor import Cursor, Position
 from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
@@ -21,8 +23,8 @@ Parked = Message | Pong | GapFrame
 
 
 class Inbox:
-    """Bound: WAITING_BOUND of what is parked. Policy: over it the replay is given up, with a gap.
-    Metric: `get_stats().waiting`.
+    """Bound: WAITING_BOUND of what is parked. Policy: over it the connection is dropped, and
+    resumed. Metric: `get_stats().waiting`. base: where `replay_missed` begins on this connection.
     """
 
     def __init__(
@@ -34,21 +36,23 @@ class Inbox:
         requests: Requests,
         statistics: Statistics,
         subscriptions: Subscriptions,
+        overwhelmed: Callable[[], None],
     ) -> None:
+        self._overwhelmed = overwhelmed
         self._events = events
         self._progress = progress
         self._replays = replays
         self._requests = requests
         self._statistics = statistics
         self._subscriptions = subscriptions
-        self._parked: dict[Position | int, Parked] = {}
-        self._head: Cursor | None = None
+        self._parked: dict[Position | int, tuple[Parked, bool]] = {}
+        self.base = self._head = Cursor("", {})
 
     # --- A connection begins and ends -----------------------------------------------------------
 
     def accepted(self, frame: AuthSuccess, *, had_session: bool) -> None:
         """Begin on a connection; had_session: whether it asked to resume one."""
-        self._head = frame.cursor
+        self.base = self._head = frame.cursor
         resumed = had_session and frame.resumed
         here = self._progress.cursor() if had_session and not resumed else None
         if not had_session or (here is None and not resumed):
@@ -84,6 +88,10 @@ class Inbox:
         elif message.replayed and not self._replays.is_resuming:
             self._asked_again(message)
             return
+        self._live(message)
+
+    def _live(self, message: Message) -> None:
+        """Take a message that comes once."""
         position = message.position
         if position is not None:
             if self._progress.has_seen(position):
@@ -103,6 +111,7 @@ class Inbox:
         if self._replays.is_session_owed:
             self._park(frame)
             return
+        self.base = frame.cursor
         self._progress.reset(frame.cursor)
         self._events.emit(Gap(reason=frame.reason, topic=frame.topic, cursor=frame.cursor))
 
@@ -181,32 +190,32 @@ class Inbox:
 
     def _park(self, frame: Parked) -> None:
         position = frame.position if isinstance(frame, NotificationMessage) else None
-        if position is not None and self._is_known(position):
-            return
-        self._parked[position if position is not None else id(frame)] = frame
+        if position is None:
+            self._parked[id(frame)] = (frame, False)
+        else:
+            self._parked[position] = (frame, self._progress.has_seen(position))
         if len(self._parked) > WAITING_BOUND:
-            session = self._replays.session
-            if session is not None:
-                self._replays.give_up(session)
-
-    def _is_known(self, position: Position) -> bool:
-        # Offsets of another life of the log compare with nothing.
-        same = self._head is not None and self._head.epoch == self._progress.epoch
-        return same and self._progress.has_seen(position)
+            self._overwhelmed()  # the new session can be resumed, from the place that we have
 
     def _unpark(self, position: Position | None) -> None:
         if position is not None:
             self._parked.pop(position, None)
 
-    def _follow(self) -> None:
-        """Take what was parked, now that what comes before it has come."""
+    def _follow(self, *, recovered: bool) -> None:
+        """Take what was parked, now that what comes before it has come.
+
+        recovered: whether that is all there was; then what had been seen before is a repeat, and
+        what the replay has not brought is none, wherever its splice lies.
+        """
         parked, self._parked = list(self._parked.values()), {}
-        for frame in parked:
+        for frame, was_seen in parked:
             if isinstance(frame, Pong):
                 self._progress.merge(frame.cursor)
             elif isinstance(frame, GapFrame):
                 self.gap(frame)
-            else:
+            elif not recovered:
+                self._live(frame)
+            elif not was_seen:
                 if frame.position is not None:
                     self._progress.saw(frame.position)
                 self._deliver(frame)
@@ -228,12 +237,13 @@ class Inbox:
         if isinstance(end, ReplayComplete) and end.recovered:
             self._progress.merge(end.cursor)
             self._events.emit(Recovered(count=end.count))
-        else:
-            cursor = end.cursor if isinstance(end, ReplayComplete) else self._head
-            assert cursor is not None
-            self._progress.reset(cursor)
-            self._events.emit(Gap(reason="SESSION_LOST", cursor=cursor))
-        self._follow()
+            self._follow(recovered=True)
+            return
+        self._progress.reset(self._head)
+        self._events.emit(Gap(reason="SESSION_LOST", cursor=self._head))
+        self._follow(recovered=False)
+        if isinstance(end, ReplayComplete):
+            self._progress.merge(end.cursor)
 
     def _tell(self, topic: str, end: ReplayComplete | NotificationError) -> None:
         """Tell of what a subscription asked for; who called `replay` has the result."""

@@ -13,7 +13,6 @@ from bellwether_client.fields import Unreadable
 from bellwether_client.storage import Storage
 from bellwether_client.tasks import Tasks, Timers
 
-KEY = "bellwether.state"
 VERSION = 1
 
 CURSOR_EVERY = 250.0
@@ -49,12 +48,14 @@ class StateKeeper:
         self,
         storage: Storage,
         *,
+        key: str,
         tasks: Tasks,
         timers: Timers,
         state: Callable[[], StoredState | None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._storage = storage
+        self._key = key
         self._tasks = tasks
         self._timers = timers
         self._state = state
@@ -67,7 +68,7 @@ class StateKeeper:
     async def load(self) -> StoredState | None:
         """Return what was kept; None where there is nothing of use."""
         try:
-            text = await self._storage.get(KEY)
+            text = await self._storage.get(self._key)
             return None if text is None else _read(text)
         except Exception as error:
             self._fail(error)
@@ -107,7 +108,7 @@ class StateKeeper:
                 self._is_dirty = False
                 state = self._state()
                 if state is not None:
-                    await self._storage.set(KEY, _text_of(state))
+                    await self._storage.set(self._key, _text_of(state))
         except Exception as error:
             self._fail(error)
         finally:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from bellwether_client.backoff import backoff_delay, retry_wait
 from bellwether_client.breaker import Breaker, Circuit, worse
@@ -12,7 +12,7 @@ from bellwether_client.codec import Codec
 from bellwether_client.codes import CloseCode, DisconnectReason
 from bellwether_client.config import NotificationClientConfig, RetryConfig
 from bellwether_client.connection import Connection
-from bellwether_client.down import Down
+from bellwether_client.down import Down, overwhelmed
 from bellwether_client.errors import ConnectionError
 from bellwether_client.frames import AuthSuccess, ServerFrame
 from bellwether_client.states import (
@@ -91,14 +91,14 @@ class Link:
         self._debug = debug
         self._timers = Timers()
         self._connection: Connection | None = None
-        self._is_opening = False
-        self._failures = 0
+        self._phase: Literal["token", "connecting", "connected"] = "token"
+        self._attempt = 0
         self._advice: RetryConfig | None = None
         self._health = 1.0
         self._last_reason: DisconnectReason | None = None
         self._connected_at: tuple[datetime, float] | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._is_paused = False
+        self._is_blocked = False
         self._waiter: asyncio.Future[None] | None = None
         self._circuit: Circuit = "closed"
 
@@ -114,8 +114,8 @@ class Link:
             self._waiter.add_done_callback(_retrieve)  # whoever called may have gone
         waiter = self._waiter
         if status == "disconnected":
-            self._failures = 0
-        if status != "connecting" and not self._is_paused:
+            self._attempt = 0
+        if status != "connecting":
             self._try()
         await asyncio.shield(waiter)
 
@@ -160,22 +160,17 @@ class Link:
             return 0.0
         return self._surroundings.elapsed() - self._connected_at[1]
 
-    def pause(self, message: str) -> None:
-        """Drop the connection until `go_on`: the handlers are behind."""
-        if self.machine.state.status != "connected" or self._connection is None:
-            return
-        self._connection.drop()
-        self._is_paused = True
-        self._is_opening = False
-        error = ConnectionError("client_initiated", message)
-        self._lose(Down(error=error, retry=True), delay=0.0)
+    def block(self, is_blocked: bool) -> None:
+        """Drop the connection while more waits than may (True); come back when it is less."""
+        self._is_blocked = is_blocked
+        if is_blocked:
+            self.drop()
+        elif self.machine.state.status == "reconnecting":
+            self._try()
 
-    def go_on(self) -> None:
-        """Connect again after a pause."""
-        if self._is_paused:
-            self._is_paused = False
-            if self.machine.state.status == "reconnecting":
-                self._try()
+    def drop(self) -> None:
+        """Give the connection up, and try again: too much waits."""
+        self.fail(overwhelmed())
 
     def fail(self, down: Down) -> None:
         """End the present connection for a reason of this side."""
@@ -192,9 +187,11 @@ class Link:
     # --- One attempt ----------------------------------------------------------------------------
 
     def _try(self) -> None:
+        if self._is_blocked and self.machine.state.status == "reconnecting":
+            return
         self._timers.cancel(self._retry)
         self._retry = None
-        self._is_opening = False
+        self._phase = "token"
         self._connection = connection = Connection(
             self,
             surroundings=self._surroundings,
@@ -205,36 +202,38 @@ class Link:
             debug=self._debug,
         )
         started_at = self._surroundings.instant()
-        self.machine.move("try", Connecting(attempt=self._failures, started_at=started_at))
+        self.machine.move("try", Connecting(attempt=self._attempt, started_at=started_at))
+        self.token_breaker.attempt()
+        self.look_at_circuit()
         connection.start(self._config.url, self._hello)
 
     def _hello(self) -> Awaitable[dict[str, Any]]:
-        return self._told.hello(self._failures, self._last_reason)
+        return self._told.hello(self._attempt, self._last_reason)
 
     def opening(self) -> None:
         """Let the breaker count from here to `accepted`."""
-        self._is_opening = True
+        self._phase = "connecting"
+        self.token_breaker.succeeded()
         self._breaker.attempt()
         self.look_at_circuit()
 
     def accepted(self, frame: AuthSuccess, latency: float) -> None:
         """Take the server's acceptance."""
-        self._is_opening = False
+        self._phase = "connected"
         self._breaker.succeeded()
-        self.look_at_circuit()
         self._advice, self._health = frame.retry, frame.health
         at = self._surroundings.instant()
         self._connected_at = (at, self._surroundings.elapsed())
         self._statistics.connected(latency, at)
-        connection = self._connection
         state = Connected(connected_at=at, server_id=frame.server_id, latency=latency)
         self.machine.move("establish", state)
-        if self._connection is not connection:
-            return  # a listener ended it
+        self.look_at_circuit()
         self._told.accepted(frame)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         self._waiter = None
+        if self._is_blocked:
+            self.drop()
 
     def frame(self, frame: ServerFrame) -> None:
         """Hand a frame on."""
@@ -250,59 +249,57 @@ class Link:
 
     def down(self, down: Down) -> None:
         """Take the end of a connection: another follows, or none."""
-        if self._is_opening:
-            self._breaker.failed(self._surroundings.elapsed())
-            self._is_opening = False
-            self.look_at_circuit()
+        now = self._surroundings.elapsed()
+        if self._phase == "token":
+            self.token_breaker.failed(now)
+        elif self._phase == "connecting" and not down.is_own:
+            self._breaker.failed(now)
         if down.health is not None:
             self._health = down.health
-        self._lose(down)
+        self._last_reason = down.error.reason
+        self._count(down)
+        is_spent = 0 < self.policy.max_retries < self._attempt
+        if not down.retry or is_spent or self._token_is_used_up(down.error):
+            self._end(down.error)
+        else:
+            self._lose(down, now)
 
     # --- Between two ----------------------------------------------------------------------------
 
-    def _lose(self, down: Down, *, delay: float | None = None) -> None:
-        """delay: milliseconds when it is known, and nothing of the server's doing."""
-        if self.uptime() >= STABLE:
-            self._failures = 0
-        self._failures += 1
-        self._last_reason = down.error.reason
-        self._note(down.error)
-        policy = self.policy
-        is_spent = delay is None and 0 < policy.max_retries < self._failures
-        if not down.retry or is_spent or self._token_is_used_up(down.error):
-            self._end(down.error)
-            return
-        if delay is None:
-            now = self._surroundings.elapsed()
-            delay = retry_wait(
-                asked=down.retry_after,
-                delay=self.delay(self._failures - 1),
-                breaker=max(self._breaker.wait(now), self.token_breaker.wait(now)),
-            )
+    def _count(self, down: Down) -> None:
+        """Count a failure. One that is our own doing is none."""
+        if self._phase == "connected" and self.uptime() >= STABLE:
+            self._attempt = 0
+        failure = Failure(
+            at=self._surroundings.instant(),
+            reason=down.error.reason,
+            message=down.error.message,
+            attempt=self._attempt,
+            close_code=down.error.close_code,
+        )
+        self._statistics.failed(failure)
+        if not down.is_own:
+            self._attempt += 1
+
+    def _lose(self, down: Down, now: float) -> None:
+        delay = retry_wait(
+            asked=down.retry_after,
+            delay=self.delay(max(0, self._attempt - 1)),
+            breaker=max(self._breaker.wait(now), self.token_breaker.wait(now)),
+        )
         self._connection = None
         self._told.lost()
-        if not self._is_paused:
-            self._retry = self._timers.after(delay, self._try)
+        self._retry = self._timers.after(delay, self._try)
         self.machine.move(
             "lose",
             Reconnecting(
-                attempt=self._failures,
+                attempt=max(1, self._attempt),
                 last_error=down.error,
                 next_retry_at=self._surroundings.instant(delay),
                 backoff_delay=delay,
             ),
         )
-
-    def _note(self, error: ConnectionError) -> None:
-        self._statistics.failed(
-            Failure(
-                at=self._surroundings.instant(),
-                reason=error.reason,
-                message=error.message,
-                attempt=self._failures,
-                close_code=error.close_code,
-            )
-        )
+        self.look_at_circuit()
 
     def _token_is_used_up(self, error: ConnectionError) -> bool:
         """The server wants another token, and a configured string is all there is."""
@@ -311,13 +308,13 @@ class Link:
     def _end(self, error: ConnectionError) -> None:
         self._timers.cancel_all()
         self._retry = self._connection = None
-        self._is_paused = False
         waiter, self._waiter = self._waiter, None
         self._last_reason = error.reason
         last = None if self._connected_at is None else self._connected_at[0]
         self._told.lost()
         self._told.ended(error)
         self.machine.move("end", Disconnected(reason=error.reason, last_connected_at=last))
+        self.look_at_circuit()
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
 

@@ -90,11 +90,15 @@ class Outbox:
         """Forget a publish that nobody awaits any more, unless it was sent."""
         self._waiting = deque(one for one in self._waiting if one.answer is not answer)
 
-    def resume(self, frame_bytes: int | None) -> None:
-        """Begin on a connection. frame_bytes: the largest frame that it takes."""
-        self._is_online = True
+    def limit(self, frame_bytes: int | None) -> None:
+        """Take the largest frame that the server takes, in bytes."""
         self._frame_bytes = frame_bytes or DEFAULT_FRAME_BYTES
+
+    def resume(self) -> None:
+        """Begin on a connection whose subscriptions are restored."""
+        self._is_online = True
         self._flush()
+        self._watch_age()
 
     def suspend(self) -> None:
         """Note that the connection is gone: what it did not answer goes first on the next."""

@@ -29,7 +29,7 @@ class Replay:
 
     kind: `session` (after a session that is gone), `subscribe` (what a new subscription asks
     for), or `asked` (by `replay`). entry: None for all. locals: who gets it; None: all that share
-    the entry. place: where it begins; None: where the subscription does, which the server knows.
+    the entry. place: where it begins; None: told when it is asked for.
     had: what it has brought. answer: the application's, who gets the result.
     """
 
@@ -55,8 +55,8 @@ class Replays:
     """What is owed, and the one that runs.
 
     is_resuming: whether the replay that follows a resume is going out.
-    subscribe: sends the `subscribe` of a replay. done: told when one is over, with its end, or
-    with the refusal that ended it.
+    base: where `replay_missed` begins on this connection. subscribe: sends the `subscribe` of a
+    replay. done: told when one is over, with its end, or with the refusal that ended it.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Replays:
         requests: Requests,
         send: Callable[[dict[str, Any]], None],
         timers: Timers,
-        epoch: Callable[[], str | None],
+        base: Callable[[], Cursor],
         subscribe: Callable[[Replay], None],
         done: Callable[[Replay, ReplayComplete | NotificationError], None],
     ) -> None:
@@ -74,7 +74,7 @@ class Replays:
         self._requests = requests
         self._send = send
         self._timers = timers
-        self._epoch = epoch
+        self._base = base
         self._subscribe = subscribe
         self._done = done
         self._owed: deque[Replay] = deque()
@@ -218,11 +218,15 @@ class Replays:
         self.current = replay
         replay.id = request_id = self._requests.new_id()
         replay.was_sent = True
+        if replay.place is None:
+            # The newest n begin where the subscription does, which the server knows.
+            base = self._base()
+            replay.place = Cursor(base.epoch, {}) if "since" in replay.options else base
         if replay.kind == "subscribe":
             self._subscribe(replay)
             return
-        place = replay.place or Cursor(self._epoch() or "", {})
-        frame: dict[str, Any] = {"type": "replay", "id": request_id, "cursor": place.to_wire()}
+        place = replay.place.to_wire()
+        frame: dict[str, Any] = {"type": "replay", "id": request_id, "cursor": place}
         if replay.entry is not None:
             frame["subscriptionId"] = replay.entry.held_id
         if replay.max_age is not None:

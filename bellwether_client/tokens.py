@@ -2,9 +2,11 @@
 
 import asyncio
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from bellwether_client.backoff import retry_wait
 from bellwether_client.breaker import Breaker
 from bellwether_client.config import Auth
 from bellwether_client.down import Down, unauthenticated
@@ -62,6 +64,7 @@ class Tokens:
         self._requests = requests
         self._send = send
         self._refused = refused
+        self._expires_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -69,31 +72,19 @@ class Tokens:
         """Return a token; raises whatever the function raises."""
         if isinstance(self._auth, str):
             return self._auth
-        breaker = self._link.token_breaker
-        breaker.attempt()
-        self._link.look_at_circuit()
-        try:
-            token = self._auth()
-            token = await token if inspect.isawaitable(token) else token
-            if not isinstance(token, str):
-                raise TypeError(f"auth returned {type(token).__name__}, not str")
-        except asyncio.CancelledError:
-            if not is_cancelled():
-                breaker.failed(self._surroundings.elapsed())
-                self._link.look_at_circuit()
-            raise
-        except Exception:
-            breaker.failed(self._surroundings.elapsed())
-            self._link.look_at_circuit()
-            raise
-        breaker.succeeded()
-        self._link.look_at_circuit()
+        token = self._auth()
+        token = await token if inspect.isawaitable(token) else token
+        if not isinstance(token, str):
+            raise TypeError(f"auth returned {type(token).__name__}, not str")
         return token
 
     def accepted(self, expires_in: float | None) -> None:
         """Plan the refresh of a token. expires_in: milliseconds; None: it does not expire."""
         self._timers.cancel(self._timer)
         self._timer = None
+        self._expires_at = math.inf
+        if expires_in is not None:
+            self._expires_at = self._surroundings.elapsed() + expires_in
         if expires_in is not None and not isinstance(self._auth, str):
             self._timer = self._timers.after(expires_in * REFRESH_AT, self.refresh)
 
@@ -114,27 +105,39 @@ class Tokens:
             refreshing.cancel()
 
     async def _refresh(self, attempt: int) -> None:
+        breaker = self._link.token_breaker
+        breaker.attempt()
+        self._link.look_at_circuit()
         try:
             async with asyncio.timeout(TOKEN_DEADLINE):
                 token = await self.get()
         except (Exception, asyncio.CancelledError) as error:
             if is_cancelled():
                 raise
-            self._refreshing = None
-            down = unauthenticated(error)
-            if down.retry:
-                self._again(attempt, down.retry_after)
-            else:
-                self._link.fail(down)
+            self._failed(attempt, unauthenticated(error))
             return
+        breaker.succeeded()
+        self._link.look_at_circuit()
         request_id = self._requests.new_id()
         self._requests.expect(request_id, Expected(self._ok, self._refresh_refused, self._lost))
         self._send({"type": "refresh", "id": request_id, "token": token})
 
+    def _failed(self, attempt: int, down: Down) -> None:
+        self._refreshing = None
+        self._link.token_breaker.failed(self._surroundings.elapsed())
+        if down.retry:
+            self._again(attempt, down.retry_after)
+        else:
+            self._link.fail(down)
+        self._link.look_at_circuit()
+
     def _again(self, attempt: int, retry_after: float | None) -> None:
         """Try again, as long as this connection lives: the server ends it when the token does."""
-        wait = self._link.token_breaker.wait(self._surroundings.elapsed())
-        delay = self._link.delay(attempt) if retry_after is None else retry_after
+        now = self._surroundings.elapsed()
+        wait = self._link.token_breaker.wait(now)
+        delay = retry_wait(asked=retry_after, delay=self._link.delay(attempt), breaker=wait)
+        if now + delay >= self._expires_at:
+            return
 
         def run() -> None:
             self._timer = None
@@ -142,7 +145,7 @@ class Tokens:
                 self._refreshing = self._tasks.start(self._refresh(attempt + 1), "token")
 
         self._timers.cancel(self._timer)
-        self._timer = self._timers.after(max(delay, wait), run)
+        self._timer = self._timers.after(delay, run)
 
     def _ok(self, reply: Reply) -> None:
         self._refreshing = None
@@ -151,9 +154,10 @@ class Tokens:
 
     def _refresh_refused(self, error: NotificationError) -> None:
         self._refreshing = None
-        self._refused(error)
         if error.temporary:
             self._again(0, error.retry_after)
+        else:
+            self._refused(error)
 
     def _lost(self) -> None:
         self._refreshing = None
