@@ -92,6 +92,19 @@ opening_batch_size = Histogram(
 openings_refused = Counter(
     "bellwether_openings_refused", "Clients told to come again because too many authenticate."
 )
+refreshes_waiting = Gauge(
+    "bellwether_refreshes_waiting", "Fresh tokens of open connections that wait to be proven."
+)
+refresh_batch_size = Histogram(
+    "bellwether_refresh_batch_size",
+    "Fresh tokens that were proven together.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+refreshes_refused = Counter(
+    "bellwether_refreshes_refused",
+    "Fresh tokens not looked at: too many waited, or their connection sent too many.",
+    labelnames=("why",),
+)
 subscription_changes_waiting = Gauge(
     "bellwether_subscription_changes_waiting",
     "Requests to subscribe or unsubscribe that wait for the database.",
@@ -122,6 +135,10 @@ frames_framed = Counter(
 )
 messages_expired = Counter(
     "bellwether_messages_expired", "Messages not delivered because they had expired."
+)
+messages_filtered = Counter(
+    "bellwether_messages_filtered",
+    "Live messages not given to a connection because its filters do not want them.",
 )
 messages_dropped = Counter(
     "bellwether_messages_dropped",

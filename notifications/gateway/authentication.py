@@ -7,6 +7,7 @@ from notifications.conf import conf
 from notifications.database import in_database
 from notifications.errors import NotificationError
 from notifications.gateway.connection import Connection
+from notifications.gateway.refreshing import expires_in, withdrawn_frame
 from notifications.gateway.replays import read_client_cursor, wish_of
 from notifications.log.records import now_ms, to_ms
 from notifications.models import Subscription
@@ -20,7 +21,6 @@ from notifications.protocol.frames import (
     Limits,
     Retry,
     SubscriptionOptions,
-    Unsubscribed,
 )
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import PAYLOAD_BYTES
@@ -72,7 +72,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         connection.count_for_user(replaces=replaces)
         allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
         if withdrawn:
-            await in_database(drop_subscriptions, withdrawn)
+            await in_database(drop_subscriptions, [row.pk for row in withdrawn])
         await process.hub.follow(row.pattern for row in allowed)
         # The client may have been served by a process that was ahead of this one.
         await process.hub.reach(state)
@@ -83,13 +83,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         return
     _bring_into_force(connection, frame, principal, opened, allowed)
     for row in withdrawn:
-        connection.send(
-            Unsubscribed(
-                subscription_id=str(row.pk),
-                code="FORBIDDEN",
-                reason=f"The grant for {row.pattern!r} was withdrawn.",
-            )
-        )
+        connection.send(withdrawn_frame(str(row.pk), row.pattern))
 
 
 def _credentials(frame: Auth) -> Credentials:
@@ -155,15 +149,11 @@ def _bring_into_force(
         ),
         retry=RETRY,
         limits=_limits(),
-        expires_in=(
-            max(0, int(principal.expires_at * 1000) - now_ms())
-            if principal.expires_at is not None
-            else None
-        ),
+        expires_in=expires_in(principal.expires_at),
         server_time=format_instant(now_ms()),
     )
     connection.act(connection.conversation.authenticated(success))
-    connection.connected()
+    connection.check_token()
     if opened.resumed:
         connection.replays.start(after, through, request_id=frame.id, after_resume=True)
 

@@ -10,7 +10,7 @@ import structlog
 from notifications import metrics
 from notifications.conf import conf
 from notifications.database import in_database
-from notifications.errors import RateLimited, Unavailable
+from notifications.errors import BadFrame, RateLimited, Unavailable
 from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
@@ -21,6 +21,7 @@ from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
 from notifications.services.policies import policies
+from notifications.topics.filters import Filter, parse_filter
 from notifications.topics.handling import window_of
 from notifications.topics.partitions import partitions_of
 
@@ -91,8 +92,6 @@ class Replays:
         after: why it cannot be whole, when that is known already.
         """
         connection = self._connection
-        principal = connection.principal
-        assert principal is not None
         replay = Replay(
             after=through if isinstance(after, Unrecovered) else after,
             through=through,
@@ -102,7 +101,7 @@ class Replays:
             ignore_begin=ignore_begin,
             after_resume=after_resume,
             max_age=max_age,
-            permitted=lambda topic: may_subscribe(principal, topic),
+            permitted=self._may_read,
         )
         self._is_complete = False
         if after_resume:
@@ -110,6 +109,10 @@ class Replays:
         known = after if isinstance(after, Unrecovered) else None
         end = connection.process.hub.cursor_at(through)
         self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
+
+    def _may_read(self, topic: str) -> bool:
+        principal = self._connection.principal  # asked anew: a refresh may bring other grants
+        return principal is not None and may_subscribe(principal, topic)
 
     def stop(self) -> None:
         """Send nothing of it any more."""
@@ -220,4 +223,17 @@ def wish_of(row: Subscription, *, epoch: str, partitions: int) -> Wish:
         max_age=options.get("maxReplayAge"),
         missed=options.get("replayMissed") is not False,
         window=window_of(batch.get("maxSize"), batch.get("maxDelay")),
+        filter=_filter_of(row),
     )
+
+
+def _filter_of(row: Subscription) -> Filter | None:
+    tree = row.options.get("filter")
+    if tree is None:
+        return None
+    try:
+        return parse_filter(tree)
+    except BadFrame as error:
+        # It was checked when it came; whoever changed it since must not cost anybody a message.
+        logger.warning("a filter is not understood; all is sent", id=row.pk, error=error.message)
+        return None

@@ -30,6 +30,7 @@ from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
 from notifications.process.rounds import Rounds
 from notifications.services.acknowledgements import Acknowledgements
 from notifications.services.policies import KEPT_SECONDS, policies
+from notifications.services.renewing import Renewals
 from notifications.services.servers import (
     BEAT_INTERVAL,
     beat,
@@ -75,6 +76,7 @@ class Process:
         self.gate = Gate(now=self._loop.time())
         self._changes = SessionChanges()
         self.openings = Openings(self.server_id, note=self.note)
+        self.renewals = Renewals()
         self.subscriptions = SubscriptionChanges()
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
@@ -141,6 +143,7 @@ class Process:
             await self._redeliveries.stop()
         self._rounds.stop()
         await self.openings.stop()
+        await self.renewals.stop()
         await self.subscriptions.stop()
         await self.hub.stop()
         await self._changes.finish(within=STOP_TIMEOUT)

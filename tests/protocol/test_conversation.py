@@ -178,9 +178,10 @@ OPEN = [
     ("an unknown type, no id", '{"type":"shout"}', [("UNKNOWN_TYPE", None)]),
     ("replay", '{"type":"replay","id":1,"cursor":{}}', [("Request", "Replay")]),
     ("ack", '{"type":"ack","cursor":{}}', [("Request", "Ack")]),
-    ("not served: refresh", '{"type":"refresh","id":"r","token":"t"}', [("UNKNOWN_TYPE", "r")]),
+    ("refresh", '{"type":"refresh","id":"r","token":"t"}', [("Request", "Refresh")]),
     ("not served: presence", '{"type":"presence","id":1,"topic":"a"}', [("UNKNOWN_TYPE", 1)]),
-    ("not served, malformed", '{"type":"refresh","id":1}', [("BAD_FRAME", 1)]),
+    ("refresh without a token", '{"type":"refresh","id":1}', [("BAD_FRAME", 1)]),
+    ("not served, malformed", '{"type":"presence","id":1}', [("BAD_FRAME", 1)]),
     ("a structural fault", FAULT, [("BAD_FRAME", None)]),
     (
         "text with a lone surrogate",
