@@ -234,7 +234,7 @@ export class Core {
 
   #accepted(frame: AuthSuccess): void {
     this.#sessionId = frame.sessionId;
-    this.outbox.limit(frame.frameBytes);
+    this.outbox.limit(frame.limits?.frameBytes);
     this.#inbox.accepted(frame, this.#hasSession);
     this.#acknowledger?.start(this.#hasSession && frame.resumed ? undefined : frame.cursor);
     this.#refresher.start(frame.expiresIn);

@@ -18,6 +18,8 @@ export class Entry {
   /** The server's id while connected and confirmed. */
   heldId: string | undefined;
   asking = false;
+  /** Whether what is being asked for is of subscriptions that have ended, and not of `locals`. */
+  isOutdated = false;
   /** Whether the server ever confirmed it: then a refusal that is temporary does not end it. */
   confirmed = false;
   /** Whether it is from before a reload, and no handler has come for it yet. */

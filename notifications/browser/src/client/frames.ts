@@ -25,13 +25,12 @@ export interface AuthSuccess {
   readonly subscriptions: readonly HeldSubscription[];
   readonly cursor: Cursor;
   readonly heartbeat: { readonly interval: number; readonly timeout: number };
-  readonly retry: RetryPolicy | undefined;
-  /** How well the server is, in (0, 1]. */
-  readonly health: number | undefined;
+  /** `health`: how well the server is, in (0, 1]. */
+  readonly retry?: RetryPolicy & { readonly health?: number };
+  /** `frameBytes`: the largest frame that the server takes. */
+  readonly limits?: { readonly frameBytes?: number };
   /** How long the token is good for, in milliseconds; absent where it does not expire. */
-  readonly expiresIn: number | undefined;
-  /** The largest frame that the server takes, in bytes. */
-  readonly frameBytes: number | undefined;
+  readonly expiresIn?: number;
 }
 
 export interface Subscribed {
@@ -46,27 +45,27 @@ export interface Published {
   readonly messageId: string;
   readonly topic: string;
   readonly timestamp: Date;
-  readonly seq: number | undefined;
-  readonly position: Position | undefined;
-  readonly duplicate: boolean;
+  readonly seq?: number;
+  readonly position?: Position;
+  readonly duplicate?: true;
 }
 
 export interface Unsubscribed {
   readonly type: "unsubscribed";
   /** Absent when the server decided. */
-  readonly id: RequestId | undefined;
+  readonly id?: RequestId;
   readonly subscriptionId: string;
-  readonly code: string | undefined;
-  readonly reason: string | undefined;
+  readonly code?: string;
+  readonly reason?: string;
 }
 
 export interface ReplayComplete {
   readonly type: "replay_complete";
-  readonly id: RequestId | undefined;
+  readonly id?: RequestId;
   readonly recovered: boolean;
   readonly count: number;
   readonly cursor: Cursor;
-  readonly reason: string | undefined;
+  readonly reason?: string;
 }
 
 export interface Disconnect {
@@ -74,8 +73,8 @@ export interface Disconnect {
   readonly code: number;
   readonly reason: string;
   readonly reconnect: boolean;
-  readonly retryAfter: number | undefined;
-  readonly health: number | undefined;
+  readonly retryAfter?: number;
+  readonly health?: number;
 }
 
 export interface Verified {
@@ -87,12 +86,12 @@ export interface Verified {
 export interface Refreshed {
   readonly type: "refreshed";
   readonly id: RequestId;
-  readonly expiresIn: number | undefined;
+  readonly expiresIn?: number;
 }
 
 export interface ErrorFrame {
   readonly type: "error";
-  readonly id: RequestId | undefined;
+  readonly id?: RequestId;
   readonly error: NotificationError;
 }
 
@@ -107,10 +106,10 @@ export type ServerFrame =
   | Verified
   | Refreshed
   | { readonly type: "message"; readonly message: NotificationMessage }
-  | { readonly type: "pong"; readonly t: number | undefined; readonly cursor: Cursor }
+  | { readonly type: "pong"; readonly t?: number; readonly cursor: Cursor }
   | {
       readonly type: "gap";
-      readonly topic: string | undefined;
+      readonly topic?: string;
       readonly reason: string;
       readonly cursor: Cursor;
     }

@@ -67,7 +67,7 @@ export class Inbox {
     const isOrdered = frame.type === "message" || frame.type === "pong" || frame.type === "gap";
     if (this.#held !== undefined && isOrdered && !isReplayed(frame)) {
       if (frame.type === "pong") this.#measure(frame.t);
-      this.#held.push(frame.type === "pong" ? { ...frame, t: undefined } : frame);
+      this.#held.push(frame.type === "pong" ? { type: "pong", cursor: frame.cursor } : frame);
       if (this.#held.length > MAX_WAITING) this.#context.overwhelmed();
       return;
     }
@@ -79,13 +79,11 @@ export class Inbox {
         this.#measure(frame.t);
         progress.merge(frame.cursor);
         return;
-      case "gap": {
-        const { type, topic, reason, cursor } = frame;
-        this.base = cursor;
-        progress.reset(cursor);
-        events.emit({ type, reason, cursor, ...(topic === undefined ? {} : { topic }) });
+      case "gap":
+        this.base = frame.cursor;
+        progress.reset(frame.cursor);
+        events.emit(frame);
         return;
-      }
       case "replay_complete":
         if (frame.id === undefined) this.#resumed(frame);
         else {

@@ -139,7 +139,6 @@ export class Link {
 
   #accepted(connection: Connection, frame: AuthSuccess, latency: number): void {
     this.retries.push(frame.retry);
-    this.retries.health = frame.health;
     this.retries.connects.success();
     const connectedAt = new Date(this.#environment.now());
     this.#connectedAt = { date: connectedAt, elapsed: this.#environment.elapsed() };

@@ -218,14 +218,6 @@ function hasFields(metadata: MessageMetadata): boolean {
   return Object.values(metadata).some((value) => value !== undefined);
 }
 
-function published(frame: Published): PublishedMessage {
-  const { messageId, topic, timestamp, seq, position, duplicate } = frame;
-  return {
-    id: messageId,
-    topic,
-    timestamp,
-    ...(seq === undefined ? {} : { seq }),
-    ...(position === undefined ? {} : { position }),
-    ...(duplicate ? { duplicate } : {}),
-  };
+function published({ type, messageId, ...rest }: Published): PublishedMessage {
+  return { ...rest, id: messageId };
 }

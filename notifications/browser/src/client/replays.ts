@@ -67,9 +67,11 @@ export class Replays {
     this.#next();
   }
 
-  /** Nobody wants it any more. What runs already runs to its end. */
-  forget(owed: Owed): void {
+  /** Nobody wants it any more. What runs already runs to its end: then the answer is false. */
+  forget(owed: Owed): boolean {
+    owed.isOver = true;
     this.#waiting = this.#waiting.filter((other) => other !== owed);
+    return owed !== this.#current;
   }
 
   /** A connection is there, and no replay on it. @param own goes first. */

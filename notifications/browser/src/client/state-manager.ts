@@ -3,8 +3,16 @@ import type { Cursor } from "./cursor.ts";
 import type { Entry } from "./entry.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { asError } from "./errors.ts";
-import * as field from "./fields.ts";
-import { type Wire, optional } from "./fields.ts";
+import {
+  type Wire,
+  cursor,
+  instant,
+  listed,
+  maybe,
+  object,
+  shape,
+  text,
+} from "./fields.ts";
 import type { SubscribeOptions } from "./frames.ts";
 import type { StateStorage } from "./storage.ts";
 
@@ -95,9 +103,9 @@ export class StateManager {
   }
 
   async #read(key: string): Promise<Remembered | undefined> {
-    const text = await this.#try((storage) => storage.get(key));
+    const kept = await this.#try((storage) => storage.get(key));
     try {
-      return remembered(JSON.parse(text ?? "") as Wire);
+      return remembered(JSON.parse(kept ?? "") as Wire);
     } catch {
       return undefined; // nothing there, or something else
     }
@@ -116,19 +124,16 @@ export class StateManager {
   }
 }
 
+const readState = shape({
+  clientId: text,
+  sessionId: maybe(text),
+  cursor: maybe(cursor),
+  subscriptions: listed(shape({ topic: text, options: object, createdAt: instant })),
+});
+
 /** @throws when it is not one of ours. */
-function remembered(state: Wire): Remembered | undefined {
-  const clientId = field.text(state, "clientId");
-  if (state["version"] !== VERSION || !/^[\w-]{1,128}$/.test(clientId)) return undefined;
-  const sessionId = optional(state, "sessionId", field.text);
-  const cursor = optional(state, "cursor", field.cursor);
-  return {
-    clientId,
-    place: sessionId === undefined || cursor === undefined ? undefined : { sessionId, cursor },
-    subscriptions: field.objects(state, "subscriptions").map((one) => ({
-      topic: field.text(one, "topic"),
-      options: field.object(one, "options"),
-      createdAt: field.instant(one, "createdAt"),
-    })),
-  };
+function remembered(wire: Wire): Remembered | undefined {
+  const { sessionId, cursor, ...state } = readState(wire);
+  if (wire["version"] !== VERSION || !/^[\w-]{1,128}$/.test(state.clientId)) return undefined;
+  return { ...state, place: cursor && sessionId !== undefined ? { sessionId, cursor } : undefined };
 }

@@ -32,7 +32,7 @@ export class Subscriptions {
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<string, LocalSubscription>();
   #patterns: readonly Entry[] = [];
-  /** Unsubscribed while away: the server still holds them. */
+  /** Unsubscribed while away: what the server still holds of these has ended. */
   readonly #left = new Set<string>();
   #online = false;
   /** Whether answers are waited for before the connection counts as restored. */
@@ -77,7 +77,7 @@ export class Subscriptions {
     }
     const options = wireOptions(local.options);
     const entry = this.#entries.get(local.topic) ?? this.#newEntry(local.topic, options, local.createdAt);
-    if (entry.isOrphan) entry.options = options;
+    if (entry.isOrphan || entry.locals.size === 0) entry.options = options;
     else if (!agree(entry.options, options)) {
       const problem = `Give the options of the first subscription to ${local.topic}.`;
       this.#refuse(local, new NotificationError("CONFLICT", problem));
@@ -85,7 +85,12 @@ export class Subscriptions {
     }
     this.#byId.set(local.id, local);
     entry.locals.add(local);
-    if (entry.heldId !== undefined) entry.confirm();
+    if (entry.isOrphan) {
+      // Not at once: what waits would reach the handler before the caller has the subscription.
+      queueMicrotask(() => {
+        if (entry.heldId !== undefined) entry.confirm();
+      });
+    } else if (entry.heldId !== undefined) entry.confirm();
     else if (this.#online && !entry.asking) this.#ask(entry);
   }
 
@@ -96,7 +101,15 @@ export class Subscriptions {
     local.end();
     const entry = this.#entries.get(local.topic);
     entry?.locals.delete(local);
-    if (entry?.locals.size === 0 && !entry.asking) this.#drop(entry);
+    if (entry?.locals.size !== 0) return;
+    const isSent = entry.asking && (entry.owed === undefined || !this.#context.replays.forget(entry.owed));
+    if (!isSent) {
+      this.#drop(entry);
+      return;
+    }
+    entry.isOutdated = true;
+    entry.confirmed = false;
+    entry.owed = undefined;
   }
 
   /** Take up what was subscribed before a reload: it waits for its handlers. */
@@ -115,12 +128,11 @@ export class Subscriptions {
   restore(held: readonly HeldSubscription[], from: Cursor | undefined, seen: CursorTrack): void {
     this.#online = this.#isRestoring = true;
     for (const { topic, subscriptionId, createdAt } of held) {
-      let entry = this.#entries.get(topic);
-      if (entry === undefined && this.#left.has(topic)) {
+      if (this.#left.has(topic)) {
         this.#unsubscribe(topic, subscriptionId);
         continue;
       }
-      entry ??= this.#newEntry(topic, {}, createdAt);
+      const entry = this.#entries.get(topic) ?? this.#newEntry(topic, {}, createdAt);
       entry.isOrphan = entry.locals.size === 0;
       this.#confirm(entry, subscriptionId);
     }
@@ -145,9 +157,9 @@ export class Subscriptions {
     for (const entry of this.#entries.values()) {
       entry.heldId = undefined;
       entry.asking = false;
-      if (entry.locals.size > 0 || entry.isOrphan) continue;
-      this.#forget(entry);
-      this.#left.add(entry.topic); // unsubscribed while asked for: the server may hold it or not
+      if (!entry.isOutdated) continue;
+      this.#left.add(entry.topic); // the server may hold it or not
+      this.#renew(entry);
     }
   }
 
@@ -173,7 +185,6 @@ export class Subscriptions {
       this.#context.emit({ type: "gap", reason: "NO_HANDLER", topic });
     });
     this.#entries.set(topic, entry);
-    this.#left.delete(topic);
     this.#listPatterns();
     return entry;
   }
@@ -222,14 +233,27 @@ export class Subscriptions {
 
   /** The server refused a subscription; true when it should be asked again later. */
   #refused(entry: Entry, error: NotificationError): boolean {
-    const existing = error.data?.["subscriptionId"];
-    if (error.code === "ALREADY_SUBSCRIBED" && typeof existing === "string") {
+    const data = error.code === "ALREADY_SUBSCRIBED" ? error.data?.["subscriptionId"] : undefined;
+    const existing = typeof data === "string" ? data : undefined;
+    if (entry.isOutdated) {
+      this.#renew(entry, existing);
+      return false;
+    }
+    if (existing !== undefined) {
       this.#confirm(entry, existing);
       return entry.owed !== undefined;
     }
     if (entry.confirmed && error.temporary) return true;
     this.#end(entry, error);
     return false;
+  }
+
+  /** What was asked for of old has been answered: let it go, and ask for what is wanted now. */
+  #renew(entry: Entry, oldId?: string): void {
+    entry.isOutdated = false;
+    if (oldId !== undefined) this.#unsubscribe(entry.topic, oldId);
+    if (entry.locals.size === 0) this.#forget(entry);
+    else if (this.#online) this.#ask(entry);
   }
 
   #askLater(entry: Entry, delay: number): void {
@@ -240,13 +264,13 @@ export class Subscriptions {
   }
 
   #confirm(entry: Entry, subscriptionId: string): void {
+    if (entry.isOutdated) {
+      this.#renew(entry, subscriptionId);
+      return;
+    }
     entry.heldId = subscriptionId;
     const isNew = !entry.confirmed;
     entry.confirmed = true;
-    if (entry.locals.size === 0 && !entry.isOrphan) {
-      this.#drop(entry); // unsubscribed while we asked
-      return;
-    }
     entry.confirm();
     if (isNew) this.#context.changed();
     if (!entry.isOrphan || entry.isTold) return;
@@ -277,10 +301,7 @@ export class Subscriptions {
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.topic);
-    if (entry.owed !== undefined) {
-      entry.owed.isOver = true;
-      this.#context.replays.forget(entry.owed);
-    }
+    if (entry.owed !== undefined) this.#context.replays.forget(entry.owed);
     for (const delivery of entry.letGo()) delivery.settle();
     this.#listPatterns();
     if (entry.confirmed) this.#context.changed();
@@ -301,7 +322,7 @@ export class Subscriptions {
         });
       },
       lost: () => {
-        if (!this.#entries.has(topic)) this.#left.add(topic);
+        this.#left.add(topic);
       },
     });
     this.#context.send({ type: "unsubscribe", id, subscriptionId });
