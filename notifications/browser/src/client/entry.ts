@@ -91,13 +91,12 @@ export class Entry {
 /** Pick what is the server's business. */
 export function wireOptions(options: SubscriptionOptions): SubscribeOptions {
   const { replayMissed, maxReplayAge, since, serverFilter, batch } = options;
-  return {
-    ...(replayMissed === undefined ? {} : { replayMissed }),
-    ...(maxReplayAge === undefined ? {} : { maxReplayAge }),
-    ...(since === undefined ? {} : { since }),
-    ...(serverFilter === undefined ? {} : { filter: serverFilter }),
-    ...(batch === undefined ? {} : { batch }),
-  };
+  return { replayMissed, maxReplayAge, since, filter: serverFilter, batch };
+}
+
+/** Whether anything in it is set. */
+export function hasFields(object: object): boolean {
+  return Object.values(object).some((value) => value !== undefined);
 }
 
 /** Whether two subscriptions can share the server's. */

@@ -117,24 +117,25 @@ export type ServerFrame =
 
 type Kind = NonNullable<NotificationClientConfig["kind"]>;
 
+/** Undefined fields are not sent: JSON leaves them out. */
 export interface AuthFrame {
   readonly type: "auth";
   readonly token: string;
   readonly clientId: string;
   readonly capabilities: readonly string[];
   readonly client: { readonly name: string; readonly version: string; readonly kind: Kind };
-  readonly resume?: { readonly sessionId: string; readonly cursor: Cursor };
-  readonly attempt?: number;
-  readonly lastDisconnectReason?: string;
-  readonly batch?: BatchOptions;
+  readonly resume: { readonly sessionId: string; readonly cursor: Cursor } | undefined;
+  readonly attempt: number | undefined;
+  readonly lastDisconnectReason: string | undefined;
+  readonly batch: BatchOptions | undefined;
 }
 
 export interface SubscribeOptions {
-  readonly replayMissed?: boolean;
-  readonly maxReplayAge?: number;
-  readonly since?: Cursor | { readonly last: number };
-  readonly filter?: FilterTree;
-  readonly batch?: BatchOptions;
+  readonly replayMissed?: boolean | undefined;
+  readonly maxReplayAge?: number | undefined;
+  readonly since?: Cursor | { readonly last: number } | undefined;
+  readonly filter?: FilterTree | undefined;
+  readonly batch?: BatchOptions | undefined;
 }
 
 /** What goes to the server; a publish goes as text, see outbox.ts. */
@@ -144,14 +145,14 @@ export type ClientFrame =
       readonly type: "subscribe";
       readonly id: RequestId;
       readonly topic: string;
-      readonly options?: SubscribeOptions;
+      readonly options: SubscribeOptions | undefined;
     }
   | {
       readonly type: "replay";
       readonly id: RequestId;
       readonly cursor: Cursor;
-      readonly subscriptionId?: string;
-      readonly maxReplayAge?: number;
+      readonly subscriptionId?: string | undefined;
+      readonly maxReplayAge?: number | undefined;
     }
   | { readonly type: "verify"; readonly id: RequestId; readonly subscriptionIds: string[] }
   | { readonly type: "unsubscribe"; readonly id: RequestId; readonly subscriptionId: string }

@@ -1,10 +1,13 @@
 /** What the server's frames mean, once a connection is accepted. */
 import { type Cursor, CursorTrack } from "./cursor.ts";
 import { Delivery, MAX_WAITING } from "./delivery.ts";
+import type { Environment } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { AuthSuccess, ReplayComplete, ServerFrame, Unsubscribed } from "./frames.ts";
+import type { Link } from "./link.ts";
 import type { Progress } from "./progress.ts";
+import type { Refresher } from "./refresher.ts";
 import type { Owed, Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
 import type { Statistics } from "./statistics.ts";
@@ -13,19 +16,15 @@ import { matches, split } from "./topics.ts";
 import type { NotificationMessage } from "./types.ts";
 
 export interface InboxContext {
+  readonly environment: Pick<Environment, "now" | "elapsed">;
   readonly events: Events;
+  readonly link: Pick<Link, "drop" | "machine">;
   readonly progress: Progress;
+  readonly refresher: Pick<Refresher, "refresh">;
   readonly replays: Replays;
   readonly requests: Requests;
   readonly statistics: Statistics;
   readonly subscriptions: Subscriptions;
-  now(): number;
-  elapsed(): number;
-  /** Tell the state of a new round trip. */
-  measured(latency: number): void;
-  refresh(): void;
-  /** More waits than may. */
-  overwhelmed(): void;
 }
 
 export class Inbox {
@@ -68,7 +67,7 @@ export class Inbox {
     if (this.#held !== undefined && isOrdered && !isReplayed(frame)) {
       if (frame.type === "pong") this.#measure(frame.t);
       this.#held.push(frame.type === "pong" ? { type: "pong", cursor: frame.cursor } : frame);
-      if (this.#held.length > MAX_WAITING) this.#context.overwhelmed();
+      if (this.#held.length > MAX_WAITING) this.#context.link.drop();
       return;
     }
     switch (frame.type) {
@@ -92,7 +91,7 @@ export class Inbox {
         }
         return;
       case "token_expiring":
-        this.#context.refresh();
+        void this.#context.refresher.refresh();
         return;
       case "unsubscribed":
         if (!requests.answer(frame.id, frame)) this.#unsubscribed(frame);
@@ -195,9 +194,10 @@ export class Inbox {
   /** @param t when the ping was sent. */
   #measure(t: number | undefined): void {
     if (t === undefined) return;
-    const latency = this.#context.elapsed() - t;
-    this.#context.statistics.measured(latency, this.#context.now());
-    this.#context.measured(latency);
+    const { environment, link, statistics } = this.#context;
+    const latency = environment.elapsed() - t;
+    statistics.measured(latency, environment.now());
+    link.machine.measure(latency);
   }
 }
 

@@ -126,13 +126,7 @@ export function askedFor(asked: Asked): Owed {
         abandon(new NotificationError("ENDED", "This subscription has ended."));
         return undefined;
       }
-      return {
-        type: "replay",
-        id,
-        cursor,
-        ...(subscriptionId === undefined ? {} : { subscriptionId }),
-        ...(maxReplayAge === undefined ? {} : { maxReplayAge }),
-      };
+      return { type: "replay", id, cursor, subscriptionId, maxReplayAge };
     },
     done(frame: ReplayComplete) {
       if (owed.isOver === true) return;

@@ -1,28 +1,27 @@
 /** What the application subscribed to, what the server holds, and how the two are kept the same. */
 import type { Cursor, CursorTrack } from "./cursor.ts";
-import { Entry, agree, wireOptions } from "./entry.ts";
-import type { Cancel } from "./environment.ts";
+import { Entry, agree, hasFields, wireOptions } from "./entry.ts";
+import type { Environment } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
-import type { ClientFrame, HeldSubscription, ReplayComplete, SubscribeOptions } from "./frames.ts";
+import type { Events } from "./events.ts";
+import type { HeldSubscription, SubscribeOptions } from "./frames.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Link } from "./link.ts";
 import { type OwedContext, beginning } from "./owed.ts";
 import { ASK_AGAIN, type Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
+import type { StateManager } from "./state-manager.ts";
 import type { LocalSubscription } from "./subscription.ts";
 import { isPattern, matches, patternProblem, split } from "./topics.ts";
-import type { ClientEvent } from "./types.ts";
 
 export interface SubscriptionsContext {
-  readonly requests: Requests;
+  readonly environment: Pick<Environment, "after">;
+  readonly events: Events;
+  readonly inbox: Pick<Inbox, "base" | "replayed">;
+  readonly link: Pick<Link, "send">;
   readonly replays: Replays;
-  send(frame: ClientFrame): void;
-  after(delay: number, run: () => void): Cancel;
-  /** Where `replayMissed` begins on this connection. */
-  base(): Cursor;
-  emit(event: ClientEvent): void;
-  /** A replay that a subscription asked for has ended. */
-  replayed(topic: string, frame: ReplayComplete): void;
-  /** What has to survive a reload changed. */
-  changed(): void;
+  readonly requests: Requests;
+  readonly state: Pick<StateManager, "save">;
   /** All that was to be restored on this connection has been answered. */
   restored(): void;
 }
@@ -182,7 +181,7 @@ export class Subscriptions {
 
   #newEntry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
     const entry = new Entry(topic, options, createdAt, () => {
-      this.#context.emit({ type: "gap", reason: "NO_HANDLER", topic });
+      this.#context.events.emit({ type: "gap", reason: "NO_HANDLER", topic });
     });
     this.#entries.set(topic, entry);
     this.#listPatterns();
@@ -190,17 +189,17 @@ export class Subscriptions {
   }
 
   readonly #owedContext: OwedContext = {
-    base: () => this.#context.base(),
+    base: () => this.#context.inbox.base,
     confirm: (entry, subscriptionId) => {
       this.#confirm(entry, subscriptionId);
       this.#checkRestored();
     },
     refused: (entry, error) => this.#refused(entry, error),
     ended: (topic, frame) => {
-      this.#context.replayed(topic, frame);
+      this.#context.inbox.replayed(frame, topic);
     },
     lost: (topic) => {
-      this.#context.emit({ type: "gap", reason: "CONNECTION_LOST", topic });
+      this.#context.events.emit({ type: "gap", reason: "CONNECTION_LOST", topic });
     },
   };
 
@@ -227,8 +226,8 @@ export class Subscriptions {
       },
       lost: () => undefined, // suspend() sees to it
     });
-    const wanted = Object.keys(options).length > 0 ? { options } : {};
-    this.#context.send({ type: "subscribe", id, topic, ...wanted });
+    const wanted = hasFields(options) ? options : undefined;
+    this.#context.link.send({ type: "subscribe", id, topic, options: wanted });
   }
 
   /** The server refused a subscription; true when it should be asked again later. */
@@ -257,7 +256,7 @@ export class Subscriptions {
   }
 
   #askLater(entry: Entry, delay: number): void {
-    this.#context.after(delay, () => {
+    this.#context.environment.after(delay, () => {
       const isWanted = this.#entries.get(entry.topic) === entry;
       if (this.#online && isWanted && entry.heldId === undefined && !entry.asking) this.#ask(entry);
     });
@@ -272,14 +271,14 @@ export class Subscriptions {
     const isNew = !entry.confirmed;
     entry.confirmed = true;
     entry.confirm();
-    if (isNew) this.#context.changed();
+    if (isNew) this.#context.state.save();
     if (!entry.isOrphan || entry.isTold) return;
     entry.isTold = true;
     const { topic, createdAt } = entry;
     const unsubscribe = (): void => {
       if (entry.isOrphan) this.#drop(entry);
     };
-    this.#context.emit({ type: "orphan", topic, createdAt, unsubscribe });
+    this.#context.events.emit({ type: "orphan", topic, createdAt, unsubscribe });
   }
 
   #end(entry: Entry, error: NotificationError): void {
@@ -290,7 +289,7 @@ export class Subscriptions {
   #refuse(local: LocalSubscription, error: NotificationError): void {
     this.#byId.delete(local.id);
     local.end(error);
-    this.#context.emit({ type: "subscription_ended", subscription: local, error });
+    this.#context.events.emit({ type: "subscription_ended", subscription: local, error });
   }
 
   #drop(entry: Entry): void {
@@ -304,7 +303,7 @@ export class Subscriptions {
     if (entry.owed !== undefined) this.#context.replays.forget(entry.owed);
     for (const delivery of entry.letGo()) delivery.settle();
     this.#listPatterns();
-    if (entry.confirmed) this.#context.changed();
+    if (entry.confirmed) this.#context.state.save();
   }
 
   #listPatterns(): void {
@@ -317,7 +316,7 @@ export class Subscriptions {
       ok: () => undefined,
       refused: (error) => {
         if (!error.temporary) return; // it is gone already
-        this.#context.after(error.retryAfter ?? ASK_AGAIN, () => {
+        this.#context.environment.after(error.retryAfter ?? ASK_AGAIN, () => {
           if (this.#online && !this.#entries.has(topic)) this.#unsubscribe(topic, subscriptionId);
         });
       },
@@ -325,7 +324,7 @@ export class Subscriptions {
         this.#left.add(topic);
       },
     });
-    this.#context.send({ type: "unsubscribe", id, subscriptionId });
+    this.#context.link.send({ type: "unsubscribe", id, subscriptionId });
   }
 
   #checkRestored(): void {
