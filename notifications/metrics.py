@@ -68,12 +68,29 @@ messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as pa
 gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")
 
+health = Gauge(
+    "bellwether_health",
+    "How well this server is, from 0.1 to 1, as it tells clients that adapt to it.",
+)
+loop_lag = Gauge(
+    "bellwether_loop_lag_seconds", "Seconds by which the event loop was late in the last seconds."
+)
 tasks = Gauge("bellwether_tasks", "Tasks in the event loop of this server.")
 connections = Gauge("bellwether_connections", "Open connections, authenticated or not.")
 connections_unauthenticated = Gauge(
     "bellwether_connections_unauthenticated", "Open connections that have not authenticated yet."
 )
 connections_accepted = Counter("bellwether_connections_accepted", "Connections accepted.")
+reconnects = Counter(
+    "bellwether_reconnects",
+    "Clients that authenticated after another connection, by why they say that ended.",
+    labelnames=("reason",),
+)
+connect_attempts = Histogram(
+    "bellwether_connect_attempts",
+    "Retries that clients say it took them to connect.",
+    buckets=(0, 1, 2, 3, 5, 10, 20, 50, 100),
+)
 connections_refused = Counter(
     "bellwether_connections_refused", "Upgrades refused.", labelnames=("status",)
 )

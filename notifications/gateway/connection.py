@@ -86,7 +86,9 @@ class Connection:
     ) -> None:
         self.process = process
         self.codec = admitted.codec
-        self.conversation = ServerConversation(admitted.codec, frame_bytes=conf().frame_bytes)
+        self.conversation = ServerConversation(
+            admitted.codec, frame_bytes=conf().frame_bytes, health=process.health
+        )
         self.principal: Principal | None = None
         self.client_id = ""
         self.handle: uuid.UUID | None = None

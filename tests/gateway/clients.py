@@ -79,6 +79,7 @@ async def client_of(hub: Hub, *patterns: str) -> Client:
         subscriptions=SubscriptionChanges(),
         renewals=Renewals(),
         note=lambda change: None,
+        health=lambda: 1.0,
         server_id="test",
         by_handle={},
     )
