@@ -71,9 +71,8 @@ def test_a_bundler_takes_what_is_used(tarball: Path, tmp_path: Path) -> None:
 
     assert bundle('import "@bellwether/client";').strip() == "", "it has no side effects"
     used = bundle('import { isPattern } from "@bellwether/client"; console.log(isPattern("a.*"));')
-    assert "class" not in used, "the client is left out"
     whole = bundle('export { createNotificationClient } from "@bellwether/client";')
-    assert "class" in whole
+    assert len(used) < len(whole) / 4, "what is not used is left out"
 
 
 @pytest.mark.sqlite
