@@ -10,6 +10,7 @@ RUN pip install --require-hashes -r requirements.txt
 COPY manage.py pyproject.toml ./
 COPY config config
 COPY accounts accounts
+COPY bellwether_client bellwether_client
 COPY notifications notifications
 COPY templates templates
 

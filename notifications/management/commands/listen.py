@@ -1,24 +1,31 @@
 """Listen to topics from the command line."""
 
 import asyncio
-import contextlib
+import json
 import os
 import sys
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-import msgspec
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from websockets.exceptions import InvalidURI
 
 from accounts.tokens import issue_access_token
-from notifications.client import ConnectionEnded, Event, Message, NotificationClient
-from notifications.client.client import Token
-from notifications.errors import NotificationError
+from bellwether_client import (
+    ClientEvent,
+    ConnectionError,
+    ConnectionState,
+    Gap,
+    NotificationClient,
+    NotificationClientConfig,
+    NotificationError,
+    NotificationMessage,
+    Recovered,
+    ServerError,
+    UnreadableFrame,
+)
 from notifications.management.holders import first_superuser, user_named
 from notifications.management.refusals import refusals_as_command_errors
-
-FAREWELL_SECONDS = 1.0
-"""Time for taking the subscription back at the end."""
 
 
 class Command(BaseCommand):
@@ -45,17 +52,18 @@ class Command(BaseCommand):
             token = self._token(options)
         listener = _Listener(self, options["pattern"], count)
         try:
-            client = NotificationClient(options["url"], token=token, on_event=self._status)
-            asyncio.run(listener.listen(client, seconds))
-        except InvalidURI as error:
+            config = NotificationClientConfig(url=options["url"], auth=token)
+        except ValueError as error:
             raise CommandError(f"{error} Give a --url such as ws://127.0.0.1:8000/ws.") from error
+        try:
+            asyncio.run(listener.listen(NotificationClient(config), seconds))
         except TimeoutError as error:
             if count is not None:
                 raise CommandError(
                     f"{listener.printed} of {count} messages came within {seconds:g} seconds."
                 ) from error
-        except ConnectionEnded as error:
-            raise CommandError(str(error)) from error
+        except ConnectionError as error:
+            raise CommandError(f"{error} {error.hint}") from error
         except NotificationError as error:
             raise CommandError(f"{error.code}: {error.message}") from error
         except KeyboardInterrupt:
@@ -64,15 +72,11 @@ class Command(BaseCommand):
             # Whoever read our lines has gone; let nothing be flushed to it at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def _token(self, options: dict[str, Any]) -> Token:
+    def _token(self, options: dict[str, Any]) -> str | Callable[[], str]:
         if options["token"]:
             return str(options["token"])
         user = user_named(options["user"]) if options["user"] else first_superuser()
         return lambda: issue_access_token(user).access
-
-    def _status(self, event: Event) -> None:
-        if event.data.get("code") != 1000:
-            self.stderr.write(f"{event.kind}: {event.text}", style_func=str)
 
 
 class _Listener:
@@ -86,26 +90,69 @@ class _Listener:
 
     async def listen(self, client: NotificationClient, seconds: float | None) -> None:
         """Print messages; raises TimeoutError after the given seconds."""
-        async with asyncio.timeout(seconds), client:
-            await client.subscribe(self._pattern)
-            self._command.stderr.write(f"listening to {self._pattern}", style_func=str)
-            try:
-                async for message in client:
-                    self._print(message)
-                    if self.printed == self._count:
-                        return
-            finally:
-                await self._take_back(client)
+        client.on_state_change(self._state)
+        client.on_event(self._event)
+        async with asyncio.timeout(seconds), client, client.stream(self._pattern) as messages:
+            await messages.ready()
+            self._say(f"listening to {self._pattern}")
+            async for message in messages:
+                self._print(message)
+                if self.printed == self._count:
+                    return
 
-    def _print(self, message: Message) -> None:
-        fields = msgspec.to_builtins(message)
-        del fields["type"]
-        self._command.stdout.write(msgspec.json.encode(fields).decode())
+    def _print(self, message: NotificationMessage[Any]) -> None:
+        self._command.stdout.write(json.dumps(_fields_of(message), ensure_ascii=False))
         self._command.stdout.flush()
         self.printed += 1
 
-    async def _take_back(self, client: NotificationClient) -> None:
-        # This client id never comes again; the server need not keep its subscription.
-        with contextlib.suppress(TimeoutError, ConnectionEnded, NotificationError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
-                await client.unsubscribe(self._pattern)
+    def _state(self, state: ConnectionState) -> None:
+        match state.status:
+            case "connected":
+                self._say(f"connected: to {state.server_id}")
+            case "reconnecting":
+                self._say(f"disconnected: {state.last_error}")
+
+    def _event(self, event: ClientEvent) -> None:
+        match event:
+            case Recovered(count=count):
+                self._say(f"recovered: {count} messages were replayed")
+            case Gap(reason=reason):
+                self._say(f"gap: messages may be missing: {reason}")
+            case ServerError(error=error):
+                self._say(f"error: {error}")
+            case UnreadableFrame(detail=detail):
+                self._say(f"error: a frame was left out: {detail}")
+
+    def _say(self, text: str) -> None:
+        self._command.stderr.write(text, style_func=str)
+
+
+def _fields_of(message: NotificationMessage[Any]) -> dict[str, Any]:
+    """Return a message as the wire has it, without its type."""
+    metadata = message.metadata
+    fields = {
+        "id": message.id,
+        "topic": message.topic,
+        "payload": message.payload,
+        "timestamp": _text_of(message.timestamp),
+        "metadata": None
+        if metadata is None
+        else _present(
+            priority=metadata.priority,
+            expiresAt=None if metadata.expires_at is None else _text_of(metadata.expires_at),
+            correlationId=metadata.correlation_id,
+            source=metadata.source,
+        ),
+        "seq": message.seq,
+        "position": message.position,
+        "replayed": message.replayed or None,
+    }
+    return {key: value for key, value in fields.items() if value is not None or key == "payload"}
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _text_of(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

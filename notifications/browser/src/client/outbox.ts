@@ -68,7 +68,7 @@ export class Outbox {
     const { maxSize, overflowStrategy } = this.#config;
     const isFull = !this.#isFree() && this.#waiting.length >= maxSize;
     if (isFull && overflowStrategy === "reject") {
-      throw new NotificationError("QUEUE_FULL", `${maxSize} publishes wait: try again later.`);
+      throw queueError("QUEUE_FULL", `${maxSize} publishes wait: try again later.`);
     }
     return new Promise((resolve, reject) => {
       const id = this.#context.requests.newId();
@@ -183,7 +183,7 @@ export class Outbox {
     while (this.#waiting.length > maxSize) {
       const isOldest = overflowStrategy === "drop-oldest";
       const out = isOldest ? this.#waiting.shift() : this.#waiting.pop();
-      out?.reject(new NotificationError("DROPPED", `More than ${maxSize} publishes wait.`));
+      out?.reject(queueError("DROPPED", `More than ${maxSize} publishes wait.`));
     }
   }
 
@@ -201,8 +201,7 @@ export class Outbox {
           return;
         }
         queue.shift();
-        const error = new NotificationError("EXPIRED", "It waited too long for a connection.");
-        head.reject(error);
+        head.reject(queueError("EXPIRED", "It waited too long for a connection."));
       }
     }
   }
@@ -216,4 +215,9 @@ export class Outbox {
 
 function published({ type, messageId, ...rest }: Published): PublishedMessage {
   return { ...rest, id: messageId };
+}
+
+/** What the queue refuses: the same publish may succeed later. */
+function queueError(code: string, message: string): NotificationError {
+  return new NotificationError(code, message, { temporary: true });
 }

@@ -1,0 +1,199 @@
+"""Asks the server for subscriptions, and to end them, until it has answered for good."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from bellwether_client.cursor import Cursor, CursorTrack
+from bellwether_client.entry import Entry
+from bellwether_client.errors import NotificationError
+from bellwether_client.frames import Subscribed
+from bellwether_client.replays import Replay, Replays
+from bellwether_client.requests import ASK_AGAIN, Expected, Reply, Requests
+from bellwether_client.tasks import Timers
+
+
+class Keeper(Protocol):
+    """Who keeps the entries."""
+
+    replays: Replays
+
+    def is_wanted(self, entry: Entry) -> bool:
+        """Whether an entry is one of those that there are, while there is a connection."""
+
+    def has_topic(self, topic: str) -> bool:
+        """Whether there is an entry for a topic."""
+
+    def confirm(self, entry: Entry, subscription_id: str) -> None:
+        """The server has it."""
+
+    def end(self, entry: Entry, error: NotificationError) -> None:
+        """The server refused it for good."""
+
+    def left(self, topic: str) -> None:
+        """The server may still hold what is wanted no more."""
+
+    def look_whether_restored(self) -> None:
+        """An answer has come."""
+
+
+class Asking:
+    """The requests about subscriptions."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        *,
+        requests: Requests,
+        send: Callable[[dict[str, Any]], None],
+        timers: Timers,
+    ) -> None:
+        self._keeper = keeper
+        self._requests = requests
+        self._send = send
+        self._timers = timers
+
+    def ask(
+        self, entry: Entry, *, since: Cursor | None = None, had: CursorTrack | None = None
+    ) -> None:
+        """Ask for a subscription; where that brings a replay, when its turn comes.
+
+        since: where one goes on that the server has lost. had: what has arrived since then.
+        """
+        entry.is_asking = True
+        if entry.owed is not None:
+            _begin_again(entry, entry.owed)
+            self._keeper.replays.go_on()
+            return
+        entry.owed = _beginning(entry, since, had)
+        if entry.owed is not None:
+            for local in entry.locals:
+                local.hold(entry.owed)
+            self._keeper.replays.owe(entry.owed)
+            return
+        options = {key: value for key, value in entry.options.items() if key != "since"}
+        self._subscribe(entry, self._requests.new_id(), options, None)
+
+    def subscribe_for(self, replay: Replay) -> None:
+        """Send the `subscribe` that a replay begins with; its turn has come."""
+        assert replay.entry is not None
+        assert isinstance(replay.id, int)
+        replay.entry.is_asking = True
+        self._subscribe(replay.entry, replay.id, replay.options, replay)
+
+    def replace(
+        self, entry: Entry, subscription_id: str, since: Cursor | None, had: CursorTrack
+    ) -> None:
+        """Ask anew for what the server holds with other options than ours."""
+        entry.held_id = None
+        self.unsubscribe(entry.topic, subscription_id)
+        self.ask(entry, since=since, had=had)
+
+    def unsubscribe(self, topic: str, subscription_id: str) -> None:
+        """Ask the server to end a subscription."""
+        keeper = self._keeper
+
+        def refused(error: NotificationError) -> None:
+            if error.temporary:  # otherwise it is gone already
+                self._timers.after(_delay(error), again)
+
+        def again() -> None:
+            if not keeper.has_topic(topic):
+                self.unsubscribe(topic, subscription_id)
+
+        def lost() -> None:
+            if not keeper.has_topic(topic):
+                keeper.left(topic)
+
+        request_id = self._requests.new_id()
+        self._requests.expect(request_id, Expected(lambda reply: None, refused, lost))
+        frame = {"type": "unsubscribe", "id": request_id, "subscriptionId": subscription_id}
+        self._send(frame)
+
+    def _subscribe(
+        self, entry: Entry, request_id: int, options: dict[str, Any], replay: Replay | None
+    ) -> None:
+        keeper = self._keeper
+
+        def ok(reply: Reply) -> None:
+            entry.is_asking = False
+            if isinstance(reply, Subscribed):
+                entry.is_new = False
+                if replay is not None:
+                    replay.kind = "asked"  # what is cut off now is asked for by `replay`
+                keeper.confirm(entry, reply.subscription_id)
+            keeper.look_whether_restored()
+
+        def refused(error: NotificationError) -> None:
+            entry.is_asking = False
+            self._refused(entry, error, replay)
+            keeper.look_whether_restored()
+
+        # What is lost is seen to when all of it is.
+        self._requests.expect(request_id, Expected(ok, refused, lambda: None))
+        frame: dict[str, Any] = {"type": "subscribe", "id": request_id, "topic": entry.topic}
+        if options:
+            frame["options"] = options
+        self._send(frame)
+
+    def _refused(self, entry: Entry, error: NotificationError, replay: Replay | None) -> None:
+        replays = self._keeper.replays
+        existing = (error.data or {}).get("subscriptionId")
+        if error.code == "ALREADY_SUBSCRIBED" and isinstance(existing, str):
+            self._already_held(entry, existing, replay)
+        elif entry.was_confirmed and error.temporary:
+            if replay is not None:
+                replays.again(replay, _delay(error))
+            else:
+                self._timers.after(_delay(error), lambda: self._ask_again(entry))
+        else:
+            if replay is not None:
+                replays.ended(replay)
+            self._keeper.end(entry, error)
+
+    def _already_held(self, entry: Entry, existing: str, replay: Replay | None) -> None:
+        replays = self._keeper.replays
+        if replay is not None and "since" in replay.options:
+            # What `since` asks for comes with a new subscription only.
+            self.unsubscribe(entry.topic, existing)
+            replays.again(replay, 0)
+            return
+        if replay is not None:
+            replays.ended(replay)
+        entry.is_new = False
+        self._keeper.confirm(entry, existing)
+
+    def _ask_again(self, entry: Entry) -> None:
+        if self._keeper.is_wanted(entry) and entry.held_id is None and not entry.is_asking:
+            self.ask(entry)
+
+
+def _delay(error: NotificationError) -> float:
+    return ASK_AGAIN if error.retry_after is None else error.retry_after
+
+
+def _beginning(entry: Entry, since: Cursor | None, had: CursorTrack | None) -> Replay | None:
+    """Return the replay with which a subscription begins, or begins anew."""
+    options, missed = dict(entry.options), entry.options.get("replayMissed")
+    if entry.is_new and ("since" in options or missed is True):
+        return Replay(kind="subscribe", entry=entry, place=_cursor_in(options), options=options)
+    if since is None or missed is False:
+        return None
+    # The server lost it, or gets it anew: what came since is missing.
+    options.pop("replayMissed", None)
+    options["since"] = since.to_wire()
+    track = had.copy() if had is not None else CursorTrack()
+    return Replay(kind="subscribe", entry=entry, place=since, options=options, had=track)
+
+
+def _begin_again(entry: Entry, replay: Replay) -> None:
+    """Let a replay that was cut off begin with a `subscribe`: the server lost the subscription."""
+    replay.kind = "subscribe"
+    if replay.place is not None:
+        replay.options = {**replay.options, "since": replay.place.to_wire()}
+
+
+def _cursor_in(options: dict[str, Any]) -> Cursor | None:
+    since = options.get("since")
+    if isinstance(since, dict) and "epoch" in since:
+        return Cursor(since["epoch"], since["offsets"])
+    return None

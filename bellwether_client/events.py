@@ -1,0 +1,153 @@
+"""What no handler sees: recovery, gaps, subscriptions and connections that end."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from bellwether_client.breaker import Circuit
+from bellwether_client.cursor import Cursor
+from bellwether_client.errors import ConnectionError, NotificationError
+from bellwether_client.messages import NotificationMessage
+
+if TYPE_CHECKING:
+    from bellwether_client.subscription import Subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """All that was missed has been given to the handlers; of one topic where it is named."""
+
+    count: int
+    topic: str | None = None
+    type: Literal["recovered"] = "recovered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Messages may be missing.
+
+    reason: EPOCH_CHANGED, BEYOND_RETENTION, TOO_MANY, BAD_CURSOR, SESSION_LOST, CONNECTION_LOST,
+    NO_HANDLER, or another that the server names. cursor: where the certain part begins.
+    """
+
+    reason: str
+    topic: str | None = None
+    cursor: Cursor | None = None
+    type: Literal["gap"] = "gap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionEnded:
+    """The server refused or ended a subscription."""
+
+    subscription: "Subscription"
+    error: NotificationError
+    type: Literal["subscription_ended"] = "subscription_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionEnded:
+    """The connection ended, not by `disconnect`, and nothing is retried."""
+
+    error: ConnectionError
+    type: Literal["connection_ended"] = "connection_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerError:
+    """A handler or filter without `on_error` failed; the message counts as handled."""
+
+    error: Exception
+    message: NotificationMessage[Any]
+    type: Literal["handler_error"] = "handler_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerError:
+    """The server complained about no request in particular."""
+
+    error: NotificationError
+    type: Literal["server_error"] = "server_error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableFrame:
+    """The server sent a frame that this client cannot read; it was left out."""
+
+    detail: str
+    type: Literal["unreadable_frame"] = "unreadable_frame"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """The server holds a subscription of this client that has no handler yet.
+
+    Its messages wait for one, 1,000 at most. unsubscribe: ends it.
+    """
+
+    topic: str
+    created_at: datetime
+    unsubscribe: Callable[[], None]
+    type: Literal["orphan"] = "orphan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitChanged:
+    """The circuit breaker opened, half-opened or closed."""
+
+    circuit: Circuit
+    type: Literal["circuit"] = "circuit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageFailed:
+    """The state is not kept any more; told once."""
+
+    error: Exception
+    type: Literal["storage_failed"] = "storage_failed"
+
+
+ClientEvent = (
+    Recovered
+    | Gap
+    | SubscriptionEnded
+    | ConnectionEnded
+    | HandlerError
+    | ServerError
+    | UnreadableFrame
+    | Orphan
+    | CircuitChanged
+    | StorageFailed
+)
+
+EventListener = Callable[[ClientEvent], object]
+
+
+class Events:
+    """Tells the application's listeners, none of which can harm another."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._listeners: list[EventListener] = []
+        self._logger = logger
+
+    def listen(self, listener: EventListener) -> Callable[[], None]:
+        """Call the listener with each event; returns what removes it."""
+        self._listeners.append(listener)
+
+        def remove() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return remove
+
+    def emit(self, event: ClientEvent) -> None:
+        """Tell everybody; a handler's error that nobody listens for is logged."""
+        if not self._listeners and isinstance(event, HandlerError):
+            self._logger.error("a handler failed", exc_info=event.error)
+        for listener in list(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                self._logger.exception("a listener of events failed")

@@ -1,0 +1,318 @@
+"""One subscription of the application, and the running of its handler."""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from bellwether_client.config import SubscriptionOptions
+from bellwether_client.cursor import Position
+from bellwether_client.errors import NotificationError
+from bellwether_client.messages import MessageHandler, NotificationMessage
+from bellwether_client.progress import Step
+from bellwether_client.tasks import Tasks, is_cancelled
+
+if TYPE_CHECKING:
+    from bellwether_client.replays import Replay
+
+Message = NotificationMessage[Any]
+
+
+class Subscription(Protocol):
+    """A subscription's handle. created_at: UTC."""
+
+    @property
+    def id(self) -> str:
+        """Its id here; the server has its own."""
+
+    @property
+    def topic(self) -> str:
+        """The topic or pattern."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made."""
+
+    async def ready(self) -> None:
+        """Return when the server confirmed (or the application ended it before).
+
+        Raises NotificationError when the server refused.
+        """
+
+    def unsubscribe(self) -> None:
+        """End it; nothing more comes."""
+
+    def is_active(self) -> bool:
+        """Tell whether it has not ended: a lost connection does not end it."""
+
+
+WAITING_BOUND = 10_000
+"""Messages that may wait for handlers, all together; and those that one subscription holds back
+for a replay, or a client for that of a lost session."""
+
+
+class Abandoned(Exception):
+    """Raised by a handler of this library when its message is not handled after all."""
+
+
+class Backlog:
+    """Counts the messages that wait for handlers, all subscriptions together.
+
+    Bound: WAITING_BOUND. Policy: over it `changed` is called with True, who drops the connection;
+    and with False when half have been handled. Metric: `get_stats().waiting`.
+    """
+
+    def __init__(self, changed: Callable[[bool], None]) -> None:
+        self.count = 0
+        self._is_full = False
+        self._changed = changed
+
+    def add(self, count: int) -> None:
+        """Count so many more, or (below 0) fewer."""
+        self.count += count
+        if self._is_full != (self.count * 2 > WAITING_BOUND * (1 if self._is_full else 2)):
+            self._is_full = not self._is_full
+            self._changed(self._is_full)
+
+
+class Shared(Protocol):
+    """What all subscriptions of a client share."""
+
+    tasks: Tasks
+    backlog: Backlog
+
+    def now(self) -> float:
+        """Milliseconds since the Unix epoch."""
+
+    def leave(self, subscription_id: str) -> None:
+        """End a subscription."""
+
+    def handler_failed(self, error: Exception, message: Message) -> None:
+        """A handler or filter failed, and nobody else hears of it."""
+
+    def give_up(self, replay: "Replay") -> None:
+        """Too much waits for a replay."""
+
+
+class LocalSubscription:
+    """Runs the handler for one message after the other.
+
+    Bound: the backlog's, over all that wait. A function is called at once where nothing waits;
+    what it returns, if it can be awaited, is awaited in a task. While a replay is owed, other
+    messages are held back: WAITING_BOUND of them, then the replay is given up.
+    """
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        topic: str,
+        created_at: datetime,
+        handler: MessageHandler,
+        options: SubscriptionOptions,
+        shared: Shared,
+        ended: Callable[[NotificationError | None], None] | None = None,
+    ) -> None:
+        self.id = id
+        self.topic = topic
+        self.created_at = created_at
+        self.options = options
+        self._handler = handler
+        self._shared = shared
+        self._on_end = ended
+        self._phase: Literal["asked", "confirmed", "ended"] = "asked"
+        self._error: NotificationError | None = None
+        self._changed: asyncio.Event | None = None
+        self._queue: deque[tuple[Message, Step]] = deque()
+        self._owed: list[Replay] = []
+        self._held: dict[Position | int, tuple[Message, Step]] = {}
+        self._is_busy = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for its handler, and it does not run."""
+        return not self._is_busy and not self._queue and not self._held
+
+    @property
+    def held(self) -> int:
+        """How many messages wait for a replay."""
+        return len(self._held)
+
+    async def ready(self) -> None:
+        """Wait for the server's confirmation; raises its refusal."""
+        while self._phase == "asked":
+            if self._changed is None:
+                self._changed = asyncio.Event()
+            await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+
+    def unsubscribe(self) -> None:
+        """End it."""
+        self._shared.leave(self.id)
+
+    def is_active(self) -> bool:
+        """Tell whether it has not ended."""
+        return self._phase != "ended"
+
+    def confirm(self) -> None:
+        """Note that the server has it."""
+        if self._phase == "asked":
+            self._phase = "confirmed"
+            self._tell()
+
+    def end(self, error: NotificationError | None = None) -> None:
+        """End it, by the server's decision or (without error) the application's."""
+        if self._phase == "ended":
+            return
+        self._phase, self._error = "ended", error
+        self._tell()
+        self.let_go()
+        if self._on_end is not None:
+            self._on_end(error)
+
+    def let_go(self) -> None:
+        """Let what waits count as handled, unhandled."""
+        held, self._held = list(self._held.values()), {}
+        queue, self._queue = self._queue, deque()
+        self._shared.backlog.add(-len(queue))
+        for _, step in (*queue, *held):
+            step.settle()
+
+    def forget(self) -> None:
+        """Forget what waits: it comes again."""
+        self._shared.backlog.add(-len(self._queue))
+        self._queue.clear()
+        self._held.clear()
+
+    def wants(self, message: Message) -> bool:
+        """Tell whether a message is for it that it did not ask for again."""
+        if self._phase != "confirmed":
+            return False
+        if not message.replayed:
+            return True
+        if self.options.replay_missed is False:
+            return False
+        oldest = self.options.max_replay_age
+        return oldest is None or self._shared.now() - _milliseconds(message.timestamp) <= oldest
+
+    def deliver(self, message: Message, step: Step) -> None:
+        """Handle a message after those that wait; settles the step then."""
+        if not self._owed:
+            self._enqueue(message, step)
+            return
+        key = id(message) if message.position is None else message.position
+        before = self._held.get(key)
+        if before is not None:
+            before[1].settle()  # a redelivery of what waits
+        self._held[key] = (message, step)
+        if len(self._held) > WAITING_BOUND:
+            for replay in list(self._owed):
+                self._shared.give_up(replay)
+
+    def bring(self, message: Message, step: Step) -> None:
+        """Handle a message of a replay that is owed; the same one that was held back is let go."""
+        if self._phase != "confirmed":
+            step.settle()
+            return
+        if message.position is not None:
+            before = self._held.pop(message.position, None)
+            if before is not None:
+                before[1].settle()
+        self._enqueue(message, step)
+
+    def hold(self, replay: "Replay") -> None:
+        """Hold back whatever is not of this replay."""
+        if replay not in self._owed:
+            self._owed.append(replay)
+
+    def release(self, replay: "Replay") -> None:
+        """Note that a replay is over: what was held back follows, unless another is owed."""
+        if replay not in self._owed:
+            return
+        self._owed.remove(replay)
+        if self._owed:
+            return
+        held, self._held = list(self._held.values()), {}
+        for message, step in held:
+            self._enqueue(message, step)
+
+    def _enqueue(self, message: Message, step: Step) -> None:
+        self._queue.append((message, step))
+        self._shared.backlog.add(1)
+        if not self._is_busy:
+            self._is_busy = True
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Handle what can be handled at once, and leave the rest to a task."""
+        running = self._next()
+        if running is None:
+            self._is_busy = False
+        else:
+            self._shared.tasks.start(self._work(*running), f"handler-{self.id}")
+
+    def _next(self) -> tuple[Awaitable[None], Message, Step] | None:
+        """Call the handler until it returns something that has to be awaited."""
+        while self._queue:
+            message, step = self._queue.popleft()
+            self._shared.backlog.add(-1)
+            result = self._call(message)
+            if result is not None:
+                return result, message, step
+            step.settle()
+        return None
+
+    def _call(self, message: Message) -> Awaitable[None] | None:
+        try:
+            if self.options.filter is not None and not self.options.filter(message):
+                return None
+            result = self._handler(message)
+            return result if inspect.isawaitable(result) else None
+        except Exception as error:
+            self._fail(error, message)
+            return None
+
+    async def _work(self, running: Awaitable[None], message: Message, step: Step) -> None:
+        following: tuple[Awaitable[None], Message, Step] | None = (running, message, step)
+        try:
+            while following is not None:
+                running, message, step = following
+                await self._finish(running, message)
+                step.settle()
+                following = self._next()
+        except Abandoned:
+            pass  # it comes again
+        finally:
+            self._is_busy = False
+
+    async def _finish(self, running: Awaitable[None], message: Message) -> None:
+        try:
+            await running
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise  # the client is being disconnected; the message is not handled
+            self._fail(RuntimeError("the handler was cancelled"), message)
+        except Abandoned:
+            raise
+        except Exception as error:
+            self._fail(error, message)
+
+    def _fail(self, error: Exception, message: Message) -> None:
+        if self.options.on_error is None:
+            self._shared.handler_failed(error, message)
+            return
+        try:
+            self.options.on_error(error, message)
+        except Exception as worse:
+            self._shared.handler_failed(worse, message)
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+
+
+def _milliseconds(instant: datetime) -> float:
+    return instant.timestamp() * 1_000

@@ -1,0 +1,80 @@
+"""The tasks of a client: their errors are told, and none outlives the client."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+CANCEL_DEADLINE = 1.0
+"""Seconds for a task to end that has been cancelled."""
+
+
+class Tasks:
+    """Keeps the tasks that run. Bound: one per connection, token and busy subscription."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+        self._logger = logger
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run something; an error that it does not handle itself is logged."""
+        task = asyncio.create_task(work, name=f"bellwether-{name}")
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def end(self, deadline: float) -> None:
+        """Wait so many seconds for what runs, then cancel it; the caller's own task is left out."""
+        mine = asyncio.current_task()
+        try:
+            if others := self._running - {mine}:
+                await asyncio.wait(others, timeout=deadline)
+        finally:
+            others = self._running - {mine}
+            for task in others:
+                task.cancel()
+            if others:
+                _, stuck = await asyncio.wait(others, timeout=CANCEL_DEADLINE)
+                for task in stuck:
+                    self._logger.error("%s ignores its cancellation", task.get_name())
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._logger.error("%s failed", task.get_name(), exc_info=error)
+
+
+def is_cancelled() -> bool:
+    """Tell whether the current task is being cancelled, or met a cancellation of something else."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class Timers:
+    """The timers of a client; none outlives it."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.TimerHandle] = set()
+
+    def after(self, delay: float, run: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call `run` in so many milliseconds."""
+
+        def fire() -> None:
+            self._waiting.discard(handle)
+            run()
+
+        handle = asyncio.get_running_loop().call_later(delay / 1_000, fire)
+        self._waiting.add(handle)
+        return handle
+
+    def cancel(self, handle: asyncio.TimerHandle | None) -> None:
+        """Let one not fire; None, and one that has fired, do nothing."""
+        if handle is not None:
+            handle.cancel()
+            self._waiting.discard(handle)
+
+    def cancel_all(self) -> None:
+        """Let none fire."""
+        for handle in self._waiting:
+            handle.cancel()
+        self._waiting.clear()
