@@ -31,11 +31,10 @@ def key(embedded: Deployment) -> str:
 
 @pytest.fixture
 def server(embedded: Deployment, key: str) -> Server:
-    pace = {
-        "NOTIFICATIONS_HEARTBEAT_INTERVAL_SECONDS": str(HEARTBEAT),
-        "NOTIFICATIONS_HEARTBEAT_TIMEOUT_SECONDS": str(HEARTBEAT),
-    }
-    return embedded.start(**pace)
+    return embedded.start(
+        NOTIFICATIONS_HEARTBEAT_INTERVAL_SECONDS=str(HEARTBEAT),
+        NOTIFICATIONS_HEARTBEAT_TIMEOUT_SECONDS=str(HEARTBEAT),
+    )
 
 
 @pytest.fixture
@@ -79,9 +78,7 @@ def test_a_network_that_goes_and_comes_back(
         publisher.more(5)
         context.set_offline(True)
         for page in pages:
-            page.wait_for_function(
-                "states.at(-1).status !== 'connected'", timeout=PATIENCE * 1000
-            )
+            page.wait_for_function("states.at(-1).status !== 'connected'", timeout=PATIENCE * 1000)
         publisher.more(20)
         context.set_offline(False)
         for page in pages:

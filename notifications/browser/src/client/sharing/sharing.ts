@@ -59,7 +59,7 @@ export class Sharing implements GroupEvents {
   }
 
   readonly open: Environment["open"] = (url, protocol, events) => {
-    if (this.#isAlone) return this.#surroundings.environment.open(url, protocol, events);
+    if (this.#isAlone) return this.#openAlone(url, protocol, events);
     const line: Line = {
       number: 0,
       url,
@@ -84,7 +84,30 @@ export class Sharing implements GroupEvents {
   #send(line: Line, text: string): void {
     if (line !== this.#line) return;
     if (line.isAnswered) this.#group?.say({ line: line.number, text });
-    else this.#introduce(line, text).catch(this.#surroundings.environment.complain);
+    else this.#attempt(line, this.#introduce(line, text));
+  }
+
+  /** A socket of our own; the others are left when the client disconnects, as ever. */
+  #openAlone(...what: Parameters<Environment["open"]>): Socket {
+    const socket = this.#surroundings.environment.open(...what);
+    return {
+      send: (text) => {
+        socket.send(text);
+      },
+      close: (code) => {
+        if (code === CloseCode.NORMAL) this.#leave();
+        socket.close(code);
+      },
+    };
+  }
+
+  /** What the browser forbids can not be shared: then alone. */
+  #attempt(line: Line, attempt: Promise<void>): void {
+    attempt.catch(() => {
+      if (line !== this.#line) return;
+      this.#isAlone = true;
+      this.#drop(line);
+    });
   }
 
   async #introduce(line: Line, hello: string): Promise<void> {
@@ -97,7 +120,7 @@ export class Sharing implements GroupEvents {
     }
     this.#clientId = String(auth?.["clientId"]);
     line.first = { hello, kept: this.#kept ?? this.#read() };
-    this.#call(line);
+    await this.#call(line);
   }
 
   #join(name: string, line: Line): void {
@@ -115,14 +138,13 @@ export class Sharing implements GroupEvents {
     );
   }
 
-  #call(line: Line): void {
+  async #call(line: Line): Promise<void> {
     const group = this.#group;
-    void group?.ready.then(() => {
-      if (line !== this.#line || group !== this.#group) return;
-      this.#lines += 1;
-      line.number = this.#lines;
-      group.say({ line: line.number, ...line.first });
-    });
+    await group?.ready;
+    if (line !== this.#line || group !== this.#group) return;
+    this.#lines += 1;
+    line.number = this.#lines;
+    group?.say({ line: line.number, ...line.first });
   }
 
   led(): void {
@@ -130,7 +152,7 @@ export class Sharing implements GroupEvents {
     this.#isAlone = false;
     this.#failures = 0;
     if (line?.isAnswered === true) this.#drop(line);
-    else if (line?.first !== undefined) this.#call(line);
+    else if (line?.first !== undefined) this.#attempt(line, this.#call(line));
   }
 
   heard({ line: number, text, closed, kept, alone }: ToTab): void {

@@ -112,6 +112,29 @@ describe("a tab", () => {
     expect(reads).toMatchObject([{ read: 1_000 }]);
   });
 
+  it("that may not have locks has its own socket at once", async () => {
+    const tabs = new Tabs();
+    const tab = tabs.start();
+    tab.page.forbidsLocks = true;
+    await tabs.settle();
+    expect(tab.reader.isReady).toBe(true);
+    expect(tabs.connection.clientId).toBe(tab.reader.clientId);
+  });
+
+  it("leaves the others when it disconnects, though its socket is its own", async () => {
+    const tabs = new Tabs();
+    const leader = await tabs.open();
+    leader.reader.subscribe("a.x", { filter: { exists: "payload" } });
+    await tabs.settle();
+    const other = await tabs.open();
+    expect(tabs.leader).toBe(leader);
+    expect(tabs.upstream.open).toHaveLength(2);
+    leader.reader.disconnect();
+    await tabs.settle();
+    expect(tabs.leader).toBe(other);
+    expect(tabs.upstream.open).toHaveLength(1);
+  });
+
   it("whose URL can not be opened fails as it would alone", async () => {
     const tabs = new Tabs();
     const tab = tabs.start();
