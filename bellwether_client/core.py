@@ -62,6 +62,7 @@ class Core:
         self.on_end: Callable[[Exception], None] = lambda error: None
         self.surroundings = surroundings
         self._config = config
+        self._was_closed = False
         self.tasks = Tasks(logger)
         self.timers = Timers()
         self.events = Events(logger)
@@ -145,14 +146,12 @@ class Core:
 
     async def close(self, deadline: float) -> None:
         """Wait for what runs, so many seconds, and keep the last state."""
+        self._was_closed = True
+        for entry in self.subscriptions.all():
+            entry.forget()
         try:
             await self.tasks.end(deadline)
         finally:
-            self.progress.abandon()
-            for entry in self.subscriptions.all():
-                entry.let_go()
-            for local in self.subscriptions.locals():
-                local.let_go()
             self.timers.cancel_all()
         await self.keeper.finish()
 
@@ -230,6 +229,10 @@ class Core:
 
     async def hello(self, attempt: int, last_reason: DisconnectReason | None) -> dict[str, Any]:
         """Make the first frame of a connection."""
+        if self._was_closed:
+            # Not at the end, as a handler that called `disconnect` finishes after it.
+            self._was_closed = False
+            self.progress.abandon()
         return await self.session.hello(self.keeper, attempt, last_reason)
 
     def accepted(self, frame: AuthSuccess) -> None:

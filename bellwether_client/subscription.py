@@ -181,6 +181,12 @@ class LocalSubscription:
         for _, step in (*queue, *held):
             step.settle()
 
+    def forget(self) -> None:
+        """Forget what waits: it comes again."""
+        self._shared.backlog.add(-len(self._queue))
+        self._queue.clear()
+        self._held.clear()
+
     def wants(self, message: Message) -> bool:
         """Tell whether a message is for it that it did not ask for again."""
         if self._phase != "confirmed":

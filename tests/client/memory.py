@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from bellwether_client.codes import CloseCode
-from bellwether_client.transport import Refused, Socket, SocketClosed, Unreachable
+from bellwether_client.transport import Refused, Socket, SocketClosed, Unreachable, Unusable
 
 WAIT = 300.0
 """Virtual seconds after which what a test waits for will not come."""
@@ -106,7 +106,7 @@ class Network:
     """Opens such sockets. refusals: what the next attempts meet instead."""
 
     def __init__(self) -> None:
-        self.refusals: list[Refused | Unreachable] = []
+        self.refusals: list[Refused | Unreachable | Unusable] = []
         self.attempts = 0
         self._opened: asyncio.Queue[MemorySocket] = asyncio.Queue()
 

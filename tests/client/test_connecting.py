@@ -113,9 +113,11 @@ async def test_codes_after_which_it_stays_away(code: int, reason: str) -> None:
         assert (ended.error.reason, ended.error.close_code) == (reason, code)
         assert str(code) in str(ended.error)
         assert ended.error.hint
-        assert world.client.get_connection_state() == Disconnected(
-            reason=ended.error.reason, last_connected_at=world.states[1].connected_at
-        )  # type: ignore[union-attr]
+        connected, state = world.states[1], world.client.get_connection_state()
+        assert isinstance(connected, Connected)
+        assert state == Disconnected(
+            reason=ended.error.reason, last_connected_at=connected.connected_at
+        )
         await wait(3_600_000)
         assert world.network.attempts == 1
 

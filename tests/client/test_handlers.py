@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bellwether_client import NotificationMessage, Subscription, SubscriptionOptions, subscription
-from tests.client.fake_server import cursor
+from tests.client.fake_server import cursor, held
 from tests.client.memory import MemorySocket
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, complete, deliver, grant, held, settle, wait
+from tests.client.world import Handler, World, complete, deliver, grant, settle, wait
 
 Message = NotificationMessage[Any]
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from bellwether_client import Cursor, Last, NotificationError, ReplayResult, SubscriptionOptions
 from bellwether_client import ConnectionError as ConnectionEnded
-from tests.client.fake_server import cursor
+from bellwether_client import Cursor, Last, NotificationError, ReplayResult, SubscriptionOptions
+from tests.client.fake_server import cursor, held
 from tests.client.memory import MemorySocket
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, complete, deliver, grant, held, refuse, settle, wait
+from tests.client.world import Handler, World, complete, deliver, grant, refuse, settle, wait
 
 THEN = Cursor("x1", {"0": 1})
 

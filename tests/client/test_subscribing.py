@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from bellwether_client import BatchConfig, Cursor, Last, NotificationError, SubscriptionOptions
-from tests.client.fake_server import cursor
+from tests.client.fake_server import cursor, held
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, complete, deliver, grant, held, refuse, settle
+from tests.client.world import Handler, World, complete, deliver, grant, refuse, settle
 
 
 @virtual
@@ -265,7 +265,7 @@ async def test_the_client_batches_where_it_is_told_to() -> None:
         grant(socket, await socket.expect("subscribe"))
         await settle()
         frames: list[Any] = []
-        socket.push_text = frames.append  # type: ignore[method-assign]
+        socket.push_text = frames.append  # type: ignore[method-assign,assignment]
         deliver(socket, 1, 2)
         del socket.push_text
         socket.push_text(f'[{frames[0]},3,{{"type":"later"}},{frames[1]}]')
