@@ -110,6 +110,12 @@ class Entry:
         for _, step in kept:
             step.settle()
 
+    def forget(self) -> None:
+        """Forget what waits: it comes again."""
+        self._kept.clear()
+        for local in self.locals:
+            local.forget()
+
     def release(self, replay: "Replay") -> None:
         """Note that a replay is over, or given up."""
         if self.owed is replay:

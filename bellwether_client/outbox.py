@@ -20,6 +20,12 @@ WINDOW = 64
 
 DEFAULT_FRAME_BYTES = 65_536
 
+MAX_LEVELS = 15
+"""Levels of a payload; the frame is one more. To what is deeper the server gives no answer."""
+
+MAX_KEYS = 256
+"""Keys of one object."""
+
 
 @dataclass(slots=True, eq=False)
 class _Parcel:
@@ -134,6 +140,7 @@ class Outbox:
         if metadata:
             frame["metadata"] = metadata
         frame["idempotencyKey"] = self._new_id() if idempotency_key is None else idempotency_key
+        _check_structure(payload)
         try:
             data = self._codec.encode(frame)
         except (TypeError, ValueError) as error:
@@ -236,3 +243,17 @@ def _published(frame: Published) -> PublishedMessage:
         position=frame.position,
         duplicate=frame.duplicate,
     )
+
+
+def _check_structure(payload: Any) -> None:
+    """Raise NotificationError for what the server would refuse without naming the request."""
+    level, depth = [payload], 0
+    while level:
+        inside = [value for value in level if isinstance(value, dict | list | tuple)]
+        if inside and depth == MAX_LEVELS:
+            raise NotificationError("BAD_FRAME", f"A payload has at most {MAX_LEVELS} levels.")
+        level, depth = [], depth + 1
+        for value in inside:
+            if isinstance(value, dict) and len(value) > MAX_KEYS:
+                raise NotificationError("BAD_FRAME", f"An object has at most {MAX_KEYS} keys.")
+            level.extend(value.values() if isinstance(value, dict) else value)

@@ -1,5 +1,6 @@
 """A server that does what a test says: one script per connection, the last one for all others."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -24,6 +25,19 @@ class Peer:
         self.socket = socket
         self.hello: dict[str, Any] = {}
         self.is_binary = socket.subprotocol == SUBPROTOCOLS["msgpack"]
+        self._said: set[str] = set()
+        self._heard = asyncio.Event()
+
+    def say(self, word: str) -> None:
+        """Let the script go on that waits for this word."""
+        self._said.add(word)
+        self._heard.set()
+
+    async def until(self, word: str) -> None:
+        """Wait until the test says so."""
+        while word not in self._said:
+            self._heard.clear()
+            await self._heard.wait()
 
     async def receive(self) -> dict[str, Any]:
         """Read a frame."""
@@ -124,6 +138,16 @@ def message(offset: int, partition: int = 0) -> dict[str, Any]:
     }
 
 
+def held(topic: str, subscription_id: str = "sub1", **options: Any) -> dict[str, Any]:
+    """Write a subscription that the server holds."""
+    return {
+        "subscriptionId": subscription_id,
+        "topic": topic,
+        "options": options,
+        "createdAt": NOW,
+    }
+
+
 class FakeServer:
     """Listens on a free port. refusals: HTTP statuses (and headers) for the first upgrades."""
 
@@ -131,6 +155,7 @@ class FakeServer:
         self, *scripts: Script, refusals: tuple[tuple[int, dict[str, str]], ...] = ()
     ) -> None:
         self.peers: list[Peer] = []
+        self.changed = asyncio.Event()
         self._scripts = scripts
         self._refusals = list(refusals)
         self._server: Server
@@ -166,6 +191,8 @@ class FakeServer:
     async def _serve(self, socket: ServerConnection) -> None:
         peer = Peer(socket)
         self.peers.append(peer)
+        self.changed.set()
+        self.changed.clear()
         script = self._scripts[min(len(self.peers), len(self._scripts)) - 1]
         try:
             await script(peer)

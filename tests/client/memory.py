@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from bellwether_client.codes import CloseCode
-from bellwether_client.transport import Refused, Socket, SocketClosed, Unreachable
+from bellwether_client.transport import Refused, Socket, SocketClosed, Unreachable, Unusable
 
 WAIT = 300.0
 """Virtual seconds after which what a test waits for will not come."""
@@ -85,12 +85,12 @@ class MemorySocket:
         return self._from_client.popleft()
 
     async def expect(self, kind: str) -> Frame:
-        """Return the client's next frame but pings, which must be of this type."""
+        """Return the next frame of this type; only pings and verify may come before it."""
         async with asyncio.timeout(WAIT):
             while (frame := await self.next()) is not None:
                 if frame["type"] == kind:
                     return frame
-                assert frame["type"] == "ping", f"{frame} came, not {kind}"
+                assert frame["type"] in ("ping", "verify"), f"{frame} came, not {kind}"
         raise AssertionError(f"the client left, and sent no {kind}")
 
     async def until_closed(self) -> int | None:
@@ -106,7 +106,7 @@ class Network:
     """Opens such sockets. refusals: what the next attempts meet instead."""
 
     def __init__(self) -> None:
-        self.refusals: list[Refused | Unreachable] = []
+        self.refusals: list[Refused | Unreachable | Unusable] = []
         self.attempts = 0
         self._opened: asyncio.Queue[MemorySocket] = asyncio.Queue()
 

@@ -110,9 +110,7 @@ class ModelServer:
     def restart(self, *, keeps_session: bool, keeps_subscriptions: bool) -> None:
         """End the connection as a restart does; perhaps the session is gone then."""
         if self.line is not None:
-            self.line.send(
-                "disconnect", code=1012, reason="restart", reconnect=True, retryAfter=20
-            )
+            self.line.send("disconnect", code=1012, reason="restart", reconnect=True, retryAfter=20)
         self.drop(CloseCode.SERVICE_RESTART)
         if not keeps_session:
             self._session = None
@@ -184,9 +182,7 @@ class ModelServer:
             case "publish":
                 self._publish(line, frame)
             case "ping":
-                line.send(
-                    "pong", t=frame["t"], cursor=self._cursor(self.heads), serverTime=NOW
-                )
+                line.send("pong", t=frame["t"], cursor=self._cursor(self.heads), serverTime=NOW)
             case _:
                 raise AssertionError(frame)
 

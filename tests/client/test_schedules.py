@@ -2,6 +2,7 @@
 should once, in order, and the state listeners tell the truth."""
 
 import asyncio
+import itertools
 from random import Random
 from typing import Any
 
@@ -111,9 +112,7 @@ class Run:
         if state.status == "connected":
             assert self.server.accepted >= self.world.statuses().count("connected")
 
-    def subscribe(
-        self, topic: str, kind: str, slow: float, since: Cursor | None = None
-    ) -> None:
+    def subscribe(self, topic: str, kind: str, slow: float, since: Cursor | None = None) -> None:
         options = SubscriptionOptions(since=since)
         shares = any(one.topic == topic and not one.has_left for one in self.readers)
         reader = Reader(self, topic, kind, slow)
@@ -149,6 +148,12 @@ class Run:
                     self.server.line.is_silent = True
             case ("subscribe", topic, kind, slow):
                 self.subscribe(topic, kind, slow)
+            case ("since and cut", topic, frames):
+                for _ in range(3):
+                    self.server.publish(topic)
+                self.subscribe(topic, "plain", 0.0, Cursor("x1", {}))
+                if self.server.line is not None:
+                    self.server.line.frames_left = frames
             case ("since", topic, slow):
                 self.subscribe(topic, "plain", slow, Cursor("x1", {}))
             case ("unsubscribe", number):
@@ -180,8 +185,9 @@ class Run:
         ended = self.world.told("subscription_ended")
         assert {event.error.code for event in ended} <= {"CONFLICT"}
         assert self.world.told("unreadable_frame") == []
+        assert self.world.told("orphan") == []
         statuses = ["disconnected", *self.world.statuses()]
-        for one, other in zip(statuses, statuses[1:], strict=False):
+        for one, other in itertools.pairwise(statuses):
             assert other in TRANSITIONS[one].values(), statuses  # type: ignore[index]
         assert self.client.get_connection_state().status == "connected"
         assert self.server.line is not None
@@ -209,13 +215,14 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("subscribe"), st.sampled_from(PATTERNS), KINDS, SLOW),
     st.tuples(st.just("subscribe"), st.sampled_from(PATTERNS), KINDS, SLOW),
     st.tuples(st.just("since"), st.sampled_from(PATTERNS), SLOW),
+    st.tuples(st.just("since and cut"), st.sampled_from(TOPICS), st.integers(1, 4)),
     st.tuples(st.just("unsubscribe"), st.integers(0, 5)),
 )
 PAUSES = st.sampled_from((0.0, 0.0, 0.001, 0.02, 0.1, 1.0, 40.0))
 
 
 @settings(
-    max_examples=int(__import__("os").environ.get("EX","300")),
+    max_examples=int(__import__("os").environ.get("EX", "300")),
     derandomize=True,
     deadline=None,
     database=None,
@@ -236,5 +243,3 @@ def test_each_handler_gets_each_message_once_in_order(
         await Run(seed).play(schedule)
 
     play()
-
-

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.client.fake_server import message
+from tests.client.fake_server import held, message
 from tests.client.memory import MemorySocket
 from tests.client.vectors import vectors
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, grant, held, settle, without_type
+from tests.client.world import Handler, World, grant, settle, without_type
 
 COMPLETE: dict[str, dict[str, Any]] = {
     "message": {key: value for key, value in message(1).items() if key not in ("seq", "position")},

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: hours pass at once, and always the same way."""
+"""An event loop whose clock jumps to the next timer: hours pass at once, in the same way."""
 
 import asyncio
 import functools
@@ -41,7 +41,7 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop for code that waits for timers and for other code in it, not for sockets or threads."""
+    """A loop for code that waits for timers and other code in it, not for sockets or threads."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()

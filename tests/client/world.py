@@ -126,16 +126,6 @@ def complete(
     socket.push("replay_complete", **ids, **known | fields)
 
 
-def held(topic: str, subscription_id: str = "sub1", **options: Any) -> dict[str, Any]:
-    """Write a subscription that the server holds."""
-    return {
-        "subscriptionId": subscription_id,
-        "topic": topic,
-        "options": options,
-        "createdAt": NOW,
-    }
-
-
 class Handler:
     """Notes what it gets; while it is held, it does not finish. fails: on which payloads."""
 
