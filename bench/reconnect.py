@@ -78,7 +78,8 @@ async def measure(server: Server, token: str, chosen: argparse.Namespace) -> dic
         ]
         await _connect(workers, relay, token, chosen)
         await asyncio.sleep(_SETTLE_SECONDS)
-        used, cut_at = cpu_seconds(server.pid), time.monotonic()
+        used, load = cpu_seconds(server.pid), _load_cpu(workers)
+        cut_at = time.monotonic()
         cut = relay.reset()
         answers = await asyncio.gather(
             *(
@@ -86,7 +87,7 @@ async def measure(server: Server, token: str, chosen: argparse.Namespace) -> dic
                 for each in workers
             )
         )
-        used = cpu_seconds(server.pid) - used
+        used, load = cpu_seconds(server.pid) - used, _load_cpu(workers) - load
         times = [one for answer in answers for one in answer["times"]]
         made = figures(times, cut_at, chosen.delay)
         seconds = (made["back_max_ms"] or 0) / 1e3
@@ -98,7 +99,12 @@ async def measure(server: Server, token: str, chosen: argparse.Namespace) -> dic
         "seconds": round(seconds, 3),
         "cpu_ms_per_client": round(used * 1e3 / max(1, made["recovered"]), 3),
         "server_core_busy": round(used / seconds, 3) if seconds else None,
+        "load_core_busy": round(load / seconds, 3) if seconds else None,
     }
+
+
+def _load_cpu(workers: list[Worker]) -> float:
+    return time.process_time() + sum(cpu_seconds(each.pid) for each in workers)
 
 
 async def _connect(

@@ -64,6 +64,11 @@ replay_cache_bytes = Gauge(
     "bellwether_replay_cache_bytes", "Estimated size of the messages kept for replays."
 )
 replays = Counter("bellwether_replays", "Replays that ended, by how.", labelnames=("outcome",))
+replays_refused = Counter(
+    "bellwether_replays_refused",
+    "Requests to replay refused: one under way, too many waiting, or too many by one client.",
+    labelnames=("why",),
+)
 messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as part of replays.")
 gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")

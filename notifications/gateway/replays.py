@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,6 +21,7 @@ from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
+from notifications.resilience.bucket import TokenBucket
 from notifications.services.policies import policies
 from notifications.topics.filters import Filter, parse_filter
 from notifications.topics.handling import window_of
@@ -27,6 +29,12 @@ from notifications.topics.partitions import partitions_of
 
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
+
+BURST = 100
+"""Replays that a connection may ask for in a row: one for each subscription that it may hold."""
+
+RATE = 2.0
+"""Replays a second that it may go on with."""
 
 LEVEL_DEADLINE = 10.0
 """Seconds that a request may wait until its connection has caught up after a replay."""
@@ -37,13 +45,14 @@ logger = structlog.get_logger(__name__)
 class Replays:
     """The replay of a connection that is under way, if there is one."""
 
-    __slots__ = ("_connection", "_is_complete", "_missed", "_task")
+    __slots__ = ("_asked", "_connection", "_is_complete", "_missed", "_task")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task: asyncio.Task[None] | None = None
         self._is_complete = False
         self._missed: Replay | None = None
+        self._asked: TokenBucket | None = None  # most connections never ask
 
     @property
     def place(self) -> Offsets | None:
@@ -58,21 +67,39 @@ class Replays:
         return splice.place if splice is not None else self._missed.after
 
     async def require_none(self) -> None:
-        """Raise RateLimited while a replay is going out, or too many others wait for theirs.
+        """Raise RateLimited while a replay is going out, or too many others wait for theirs, or
+        this client has asked too often.
 
         After its replay_complete a connection catches up with live delivery; that is waited for,
         as the next replay ends where the client has had everything.
         """
         if self._connection.process.hub.turns.is_full:
+            metrics.replays_refused.labels("line").inc()
             raise RateLimited("Too many clients replay now; ask again later.", retry_after=5000)
+        self._require_rate()
         if self._task is None or self._task.done():
             return
         if self._is_complete:
             await asyncio.wait([self._task], timeout=LEVEL_DEADLINE)
         if not self._task.done():
+            metrics.replays_refused.labels("busy").inc()
             raise RateLimited(
                 "A replay is going out on this connection; wait for its replay_complete.",
                 retry_after=1000,
+            )
+
+    def _require_rate(self) -> None:
+        if not conf().rate_limits:
+            return
+        now = asyncio.get_running_loop().time()
+        if self._asked is None:
+            self._asked = TokenBucket(RATE, BURST, now=now)
+        wait = self._asked.take(now)
+        if wait:
+            metrics.replays_refused.labels("rate").inc()
+            raise RateLimited(
+                "This connection asked for many replays lately; ask less often.",
+                retry_after=ceil(wait * 1000),
             )
 
     def start(

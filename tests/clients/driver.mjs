@@ -12,6 +12,9 @@ const [bundle, firstStorage, wsPath] = process.argv.slice(2);
 const { WebSocket } = await import(pathToFileURL(wsPath).href);
 const { createNotificationClient, NotificationError } = await import(pathToFileURL(bundle).href);
 
+/** How long a handler takes that pauses, ms: something always waits when a connection breaks. */
+const PAUSE = 2;
+
 /** The constants by which a platform says that no close frame came. */
 const UNSAID = [1005, 1006, undefined];
 
@@ -62,6 +65,11 @@ function closeCode(error) {
   return UNSAID.includes(error.closeCode) ? undefined : error.closeCode;
 }
 
+/** A circuit that opens is asked a moment later how long it stays so. */
+function rounded(delay) {
+  return Math.round(delay / 5) * 5;
+}
+
 function seeState(state) {
   const { status, attempt, reason, serverId, lastError } = state;
   observe(
@@ -69,7 +77,7 @@ function seeState(state) {
       state: status,
       attempt,
       server: serverId,
-      delay: status === "reconnecting" ? Math.round(state.backoffDelay) : undefined,
+      delay: status === "reconnecting" ? rounded(state.backoffDelay) : undefined,
       reason: status === "reconnecting" ? lastError.reason : reason,
       closeCode: status === "reconnecting" ? closeCode(lastError) : undefined,
     }),
@@ -128,6 +136,7 @@ function handlerOf(name, behaviours = {}) {
     observe(sparse({ got: payload, by: name, replayed }));
     const behaviour = behaviours[JSON.stringify(payload)] ?? behaviours["*"];
     if (behaviour === "throw") throw new Error("thrown by the handler");
+    if (behaviour === "pause") return new Promise((resolve) => setTimeout(resolve, PAUSE));
     if (behaviour === "wait") {
       return new Promise((resolve) => {
         const calls = waiting.get(name) ?? [];

@@ -33,6 +33,9 @@ from tests.clients.driver_views import (
 
 Command = dict[str, Any]
 
+PAUSE = 0.002
+"""Seconds that a handler takes which pauses: something always waits when a connection breaks."""
+
 
 class Driver:
     """Runs commands on one client; `new` makes the next."""
@@ -181,6 +184,8 @@ class Driver:
             behaviour = behaviours.get(json.dumps(payload), behaviours.get("*"))
             if behaviour == "throw":
                 raise ValueError("thrown by the handler")
+            if behaviour == "pause":
+                await asyncio.sleep(PAUSE)
             if behaviour == "wait":
                 released = asyncio.Event()
                 self._waiting.setdefault(name, deque()).append(released)

@@ -43,7 +43,9 @@ def state_view(state: ConnectionState) -> Observation:
             return {"state": state.status, "server": server}
         case Reconnecting(attempt=attempt, last_error=error, backoff_delay=delay):
             told = sparse(reason=error.reason, closeCode=_close_code(error))
-            return {"state": state.status, "attempt": attempt, "delay": round(delay), **told}
+            # A circuit that opens is asked a moment later how long it stays so.
+            rounded = round(delay / 5) * 5
+            return {"state": state.status, "attempt": attempt, "delay": rounded, **told}
         case Disconnected(reason=reason):
             return {"state": state.status, **sparse(reason=reason)}
 

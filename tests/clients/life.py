@@ -35,11 +35,13 @@ class Seen:
     ready: dict[str, Observation] = field(default_factory=dict)
     rest: list[Observation] = field(default_factory=list)
 
-    def take(self, observation: Observation) -> None:
-        """Sort an observation in."""
+    def take(self, observation: Observation, life: str) -> None:
+        """Sort an observation in, if it is of this life."""
         if "got" in observation:
             topic, number = observation["got"]["topic"], observation["got"]["n"]
-            self.got[observation["by"], topic].append(number)
+            name, _, of = observation["by"].partition(" ")
+            if of == life:
+                self.got[name, topic].append(number)
         elif "state" in observation:
             self.states.append(observation)
         elif "event" in observation:
@@ -58,7 +60,11 @@ class Seen:
 
 
 class Life:
-    """One client with two subscriptions, which overlap, and publishes of its own."""
+    """One client with two subscriptions, which overlap, and publishes of its own.
+
+    since: what had been published of each topic when both were ready. until: what was stored when
+    the faults were over; between these nothing may be missing.
+    """
 
     def __init__(self, driver: DriverProcess, proxy: FaultProxy, feed: Feed, name: str) -> None:
         self.seen = Seen()
@@ -66,24 +72,25 @@ class Life:
         self._driver = driver
         self._proxy = proxy
         self._feed = feed
-        self._since: dict[str, int] = {}
-        self._until: dict[str, int] = {}
+        self.since: dict[str, int] = {}
+        self.until: dict[str, int] = {}
 
     async def live(self, key: str, **config: Any) -> None:
         """Connect, subscribe, publish; leave when everything has come after the last fault."""
         tell = self._driver.tell
         storage = self._driver.storage.with_name(f"{self.name}.json")
         tell("new", config=_config(self._proxy.url, key) | config, storage=str(storage))
-        tell("subscribe", **{"as": "one"}, topic=TOPICS[0])
-        tell("subscribe", **{"as": "all"}, topic="feed.**")
+        # Names of its own: handlers of the life before may still have messages.
+        tell("subscribe", **{"as": f"one {self.name}"}, topic=TOPICS[0])
+        tell("subscribe", **{"as": f"all {self.name}"}, topic="feed.**", handler={"*": "pause"})
         tell("connect")
         await self._until_true(lambda: len(self.seen.ready) == 2)
-        self._since = dict(self._feed.begun)
+        self.since = dict(self._feed.begun)
         for number in range(PUBLISHES):
             payload = {"topic": self.topic, "n": number}
             tell("publish", **{"as": f"p{number}"}, topic=self.topic, payload=payload)
         await self._until_true(lambda: self._is_over_the_faults() and self._is_answered())
-        self._until = dict(self._feed.stored)
+        self.until = dict(self._feed.stored)
         await self._until_true(self._has_everything)
         tell("latency")
         tell("state")
@@ -121,10 +128,9 @@ class Life:
         assert set(self.seen.got) == set(wanted), told
         for name, topic in wanted:
             numbers = self.seen.got[name, topic]
-            whole = list(range(numbers[0], numbers[0] + len(numbers)))
-            assert numbers == whole, f"{told}: {name} of {topic} is not whole"
-            assert numbers[0] <= self._since[topic] + 1, f"{told}: the beginning is missing"
-            assert numbers[-1] >= self._until[topic], told
+            assert not (jumps := _jumps(numbers)), f"{told}: {name} of {topic} jumps {jumps}"
+            assert numbers[0] <= self.since[topic] + 1, f"{told}: the beginning is missing"
+            assert numbers[-1] >= self.until[topic], told
 
     def _check_states(self, told: str) -> None:
         statuses = [one["state"] for one in self.seen.states]
@@ -159,7 +165,7 @@ class Life:
     def _has_everything(self) -> bool:
         last = {pair: numbers[-1] for pair, numbers in self.seen.got.items()}
         return all(
-            last.get(pair, 0) >= self._until[pair[1]]
+            last.get(pair, 0) >= self.until[pair[1]]
             for pair in (("one", TOPICS[0]), ("all", TOPICS[0]), ("all", TOPICS[1]))
         )
 
@@ -167,7 +173,7 @@ class Life:
         try:
             async with asyncio.timeout(WITHIN):
                 while not condition():
-                    self.seen.take(await self._driver.next())
+                    self.seen.take(await self._driver.next(), self.name)
         except TimeoutError:
             raise AssertionError(
                 f"{self.name} waits: {self._told()}\n{self.seen.summary()}"
@@ -178,7 +184,12 @@ class Life:
 
     def _take_what_is_there(self) -> None:
         while not self._driver.observations.empty():
-            self.seen.take(self._driver.observations.get_nowait())
+            self.seen.take(self._driver.observations.get_nowait(), self.name)
+
+
+def _jumps(numbers: list[int]) -> list[tuple[int, int]]:
+    """Find what does not follow on what came before it."""
+    return [(one, two) for one, two in pairwise(numbers) if two != one + 1]
 
 
 def _config(url: str, key: str) -> dict[str, Any]:

@@ -57,16 +57,22 @@ def scenarios() -> list[Scenario]:
     ]
 
 
-async def play(scenario: Scenario, client: Client, directory: Path) -> Trace:
-    """Play a scenario and return the trace: up to the first difference, then what else came."""
-    async with _Play(scenario, client, directory / "storage.json") as played:
+async def play(
+    scenario: Scenario, client: Client, directory: Path, *, patience: float = WAIT
+) -> Trace:
+    """Play a scenario and return the trace: up to the first difference, then what else came.
+
+    patience: seconds in which what is expected must come.
+    """
+    async with _Play(scenario, client, directory / "storage.json", patience) as played:
         await played.run()
         return played.trace
 
 
 class _Play:
-    def __init__(self, scenario: Scenario, client: Client, storage: Path) -> None:
+    def __init__(self, scenario: Scenario, client: Client, storage: Path, patience: float) -> None:
         self.trace: Trace = []
+        self._patience = patience
         self._scenario = scenario
         self._client = client
         self._storage = storage
@@ -134,7 +140,7 @@ class _Play:
         (kind,) = step
         queue = self._server.frames if kind == "frame" else self._driver.observations
         wanted = step[kind]
-        async with asyncio.timeout(WAIT):
+        async with asyncio.timeout(self._patience):
             came = [await queue.get() for _ in range(_length(wanted))]
         self.trace.append(_sorted({kind: came if isinstance(wanted, list) else came[0]}))
         return self.trace[-1] == _sorted(step)

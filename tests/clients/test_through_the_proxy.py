@@ -126,7 +126,7 @@ async def test_cuts_within_the_first_frames(world: World, client: Client, tmp_pa
 async def test_cuts_at_every_byte_of_the_first_frames(
     world: World, client: Client, first: int, tmp_path: Path
 ) -> None:
-    (probe,) = await live(world, client, tmp_path, [[HalfOpen(FRAMES)]], heartbeatTimeout=300)
+    (probe,) = await live(world, client, tmp_path, [[HalfOpen(FRAMES)]], heartbeatTimeout=1000)
     sizes = probe.passages[0].sizes
     every: list[list[Fault]] = [
         [Cut(frame, byte)] for frame in range(first, first + 8) for byte in range(sizes[frame] + 1)
@@ -150,7 +150,7 @@ async def test_half_open_connections_are_noticed(
     world: World, client: Client, tmp_path: Path
 ) -> None:
     faults: list[list[Fault]] = [[HalfOpen(frames), HalfOpen(frames + 3)] for frames in (3, 7, 20)]
-    for life in await live(world, client, tmp_path, faults, heartbeatTimeout=300):
+    for life in await live(world, client, tmp_path, faults, heartbeatTimeout=1000):
         reasons = [one["reason"] for one in life.seen.states if one["state"] == "reconnecting"]
         assert reasons == ["timeout", "timeout"]
 

@@ -232,6 +232,32 @@ async def test_where_too_many_replay_another_is_refused(
     assert not await in_database(Subscription.objects.exists)
 
 
+@pytest.mark.parametrize("kind", ["replay", "subscribe"])
+async def test_who_asks_too_often_is_refused_for_a_while(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, settings: Any, kind: str
+) -> None:
+    monkeypatch.setattr(replays_module, "BURST", 3)
+    monkeypatch.setattr(replays_module, "RATE", 0.001)
+    client = await client_of(hub, "user.1.a")
+
+    async def asked(number: int) -> tuple[str, Any]:
+        before = len(client.frames)
+        options = SubscriptionOptions(since={"last": 2})
+        request = Subscribe(id=number, topic=f"user.1.t{number}", options=options)
+        await client.ask(Replay(id=number, cursor={}) if kind == "replay" else request)
+        await client.until_another(before)
+        frame = client.frames[-1]
+        if frame["type"] == "subscribed":
+            frame = await client.until_another(len(client.frames))
+        return frame["type"], frame.get("retryAfter", 0) > 0
+
+    answers = [await asked(number) for number in range(4)]
+    assert answers == [("replay_complete", False)] * 3 + [("error", True)]
+    assert client.frames[-1]["code"] == "RATE_LIMITED"
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "RATE_LIMITS": False}
+    assert await asked(5) == ("replay_complete", False)
+
+
 async def test_a_resume_that_cannot_be_served_comes_again(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

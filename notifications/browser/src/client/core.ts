@@ -170,7 +170,6 @@ export class Core {
         refused: (error) => {
           this.events.emit({ type: "server_error", error });
         },
-        lost: () => undefined, // the next connection compares again
       });
       this.link.send({ type: "verify", id, subscriptionIds });
     }

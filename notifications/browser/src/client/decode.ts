@@ -1,8 +1,25 @@
 /** The one place where the server's frames are decoded and checked. */
 import { DEFAULT_RETRY, type RetryStrategy } from "./backoff.ts";
 import { NotificationError } from "./errors.ts";
-import * as field from "./fields.ts";
-import { Unreadable, type Wire, isWire } from "./fields.ts";
+import {
+  Unreadable,
+  type Wire,
+  amount,
+  count,
+  cursor,
+  flag,
+  instant,
+  isWire,
+  listed,
+  maybe,
+  nested,
+  object,
+  position,
+  requestId,
+  shape,
+  text,
+  wrong,
+} from "./fields.ts";
 import type { ServerFrame } from "./frames.ts";
 import type { Priority } from "./types.ts";
 
@@ -31,7 +48,7 @@ function decodeOne(value: unknown, sink: FrameSink): void {
   let frame: ServerFrame;
   try {
     if (!isWire(value)) throw new Unreadable("not an object");
-    const type = field.text(value, "type");
+    const type = text(value, "type");
     const read = READERS.get(type);
     if (read === undefined) {
       sink.unknown(type);
@@ -46,9 +63,6 @@ function decodeOne(value: unknown, sink: FrameSink): void {
   }
   sink.frame(frame);
 }
-
-const { amount, count, cursor, flag, instant, object, position, requestId, text } = field;
-const { listed, maybe, nested, shape } = field;
 
 const PRIORITIES: ReadonlySet<unknown> = new Set<Priority>(["low", "normal", "high", "urgent"]);
 const STRATEGIES: ReadonlySet<unknown> = new Set<RetryStrategy>([
@@ -103,7 +117,7 @@ type Table = { [T in Type]: (wire: Wire) => Omit<Extract<ServerFrame, { type: T 
 
 const TABLE: Table = {
   message: (wire) => {
-    if (!("payload" in wire)) return field.wrong("payload", "there");
+    if (!("payload" in wire)) return wrong("payload", "there");
     return { message: { ...readMessage(wire), payload: wire["payload"] } };
   },
   auth_success: shape({

@@ -70,6 +70,8 @@ export class Inbox {
       if (this.#held.length > MAX_WAITING) this.#context.link.drop();
       return;
     }
+    if (frame.type === "replay_complete" && frame.id !== undefined) progress.merge(frame.cursor);
+    if ("id" in frame && requests.answer(frame.id, frame)) return;
     switch (frame.type) {
       case "message":
         this.#message(frame.message);
@@ -85,31 +87,17 @@ export class Inbox {
         return;
       case "replay_complete":
         if (frame.id === undefined) this.#resumed(frame);
-        else {
-          progress.merge(frame.cursor);
-          requests.answer(frame.id, frame);
-        }
         return;
       case "token_expiring":
         void this.#context.refresher.refresh();
         return;
       case "unsubscribed":
-        if (!requests.answer(frame.id, frame)) this.#unsubscribed(frame);
+        this.#unsubscribed(frame);
         return;
       case "error":
-        if (!requests.answer(frame.id, frame)) {
-          events.emit({ type: "server_error", error: frame.error });
-        }
+        events.emit({ type: "server_error", error: frame.error });
         return;
-      case "subscribed":
-      case "published":
-      case "refreshed":
-      case "verified":
-        requests.answer(frame.id, frame);
-        return;
-      case "auth_success":
-      case "disconnect":
-        return; // the connection took them
+      default: // an answer that nobody waits for any more
     }
   }
 

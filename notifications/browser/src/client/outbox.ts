@@ -162,7 +162,6 @@ export class Outbox {
         else parcel.reject(error);
         this.#flush();
       },
-      lost: () => undefined, // suspend() puts it back
     });
     this.#context.link.sendText("publish", parcel.text, parcel.id);
   }

@@ -87,7 +87,6 @@ export class Refresher {
         this.#isBusy = false; // the old token goes on until it expires
         events.emit({ type: "server_error", error });
       },
-      lost: () => undefined, // the next connection begins with a fresh one
     });
     link.send({ type: "refresh", id, token });
   }

@@ -131,7 +131,6 @@ export class Replays {
           if (owed.refused(error)) this.#later(owed, error.retryAfter ?? ASK_AGAIN);
           this.#next();
         },
-        lost: () => undefined, // suspend() puts it back
       });
     };
     this.#current = owed;

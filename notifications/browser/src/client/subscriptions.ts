@@ -224,7 +224,6 @@ export class Subscriptions {
         if (this.#refused(entry, error)) this.#askLater(entry, error.retryAfter ?? ASK_AGAIN);
         this.#checkRestored();
       },
-      lost: () => undefined, // suspend() sees to it
     });
     const wanted = hasFields(options) ? options : undefined;
     this.#context.link.send({ type: "subscribe", id, topic, options: wanted });

@@ -10,25 +10,27 @@ import { type Frame, isBehind } from "./wire.ts";
 /** Replays that may wait. Policy: over it, a tab asks on a socket of its own. */
 const MAX_WAITING = 100;
 
-export interface DeskContext {
+/** The switchboard, as the desk uses it. */
+export interface Board {
   readonly trunk: Trunk;
   readonly replays: Replays;
   readonly holdings: Holdings;
   /** Let a tab that wants what can not be shared open a socket of its own. */
   sendAway(caller: Caller): void;
-  acknowledged(): void;
-  refreshed(reply: Frame): void;
-  /** A tab wants this no more. */
-  unwanted(subscriptionId: string): void;
-  /** The server holds what perhaps nobody wants: look later. */
-  left(): void;
+  acknowledge(): void;
+  /** Note when the token expires. */
+  expires(frame: Frame): void;
+  /** Unsubscribe from what no tab wants; `only`: from this, if so. */
+  unsubscribe(only?: string): void;
+  /** The same of everything, a while later. */
+  sweepLater(): void;
 }
 
 export class Desk {
-  readonly #context: DeskContext;
+  readonly #board: Board;
 
-  constructor(context: DeskContext) {
-    this.#context = context;
+  constructor(board: Board) {
+    this.#board = board;
   }
 
   /** Carry out one frame of a tab. */
@@ -39,7 +41,7 @@ export class Desk {
         break;
       case "ack":
         caller.place = caller.acked = frame.cursor;
-        this.#context.acknowledged();
+        this.#board.acknowledge();
         break;
       case "subscribe":
         this.#subscribe(caller, frame);
@@ -47,14 +49,14 @@ export class Desk {
       case "unsubscribe":
         caller.want(String(frame.subscriptionId));
         caller.give({ ...frame, type: "unsubscribed" });
-        this.#context.unwanted(String(frame.subscriptionId));
+        this.#board.unsubscribe(String(frame.subscriptionId));
         break;
       case "replay":
         this.#replay(caller, frame);
         break;
       default:
-        this.#context.trunk.ask(frame, (reply) => {
-          if (reply.type === "refreshed") this.#context.refreshed(reply);
+        this.#board.trunk.ask(frame, (reply) => {
+          if (reply.type === "refreshed") this.#board.expires(reply);
           caller.give(reply);
         });
     }
@@ -76,10 +78,10 @@ export class Desk {
 
   /** The server's last pong speaks for all that came before it, but not for what one missed. */
   #pong(caller: Caller, frame: Frame): void {
-    const known = this.#context.holdings.known.snapshot() as Cursor;
+    const known = this.#board.holdings.known.snapshot() as Cursor;
     const isLevel = caller.isLive && !caller.isReplaying;
     caller.give({ ...frame, type: "pong", cursor: isLevel ? known : { ...known, offsets: {} } });
-    this.#context.trunk.probe();
+    this.#board.trunk.probe();
   }
 
   #subscribe(caller: Caller, frame: Frame): void {
@@ -87,7 +89,7 @@ export class Desk {
     const { filter, batch, since, replayMissed, maxReplayAge } = (frame["options"] ??
       {}) as Record<string, unknown>;
     const from = (since ?? (replayMissed === true ? caller.place : undefined)) as Cursor | undefined;
-    const { holdings } = this.#context;
+    const { holdings } = this.#board;
     const held = holdings.to(topic);
     if (held === undefined && filter === undefined && batch === undefined) {
       this.#ask(caller, frame, { since: from, maxReplayAge });
@@ -99,7 +101,7 @@ export class Desk {
       (from !== undefined && !isBehind(held.begin as Cursor, from))
     ) {
       // It would change what other tabs get, or begin where another's wish began.
-      this.#context.sendAway(caller);
+      this.#board.sendAway(caller);
     } else {
       const { subscriptionId, createdAt } = held;
       const cursor = holdings.newest.snapshot() as Cursor;
@@ -114,14 +116,14 @@ export class Desk {
   /** Ask the server for a subscription. */
   #ask(caller: Caller, frame: Frame, options: { since: unknown; maxReplayAge: unknown }): void {
     const { id, topic = "" } = frame;
-    const { trunk, holdings } = this.#context;
+    const { trunk, holdings } = this.#board;
     const reachesBack = options.since !== undefined;
     const answered = (reply: Frame): void => {
       const { subscriptionId = "", createdAt, cursor: begin } = reply;
       if (reply.type === "subscribed") {
         holdings.add({ subscriptionId, topic, createdAt, options, begin, reachesBack });
         caller.want(subscriptionId, topic);
-        this.#context.left(); // the tab may have gone meanwhile
+        this.#board.sweepLater(); // the tab may have gone meanwhile
       }
       // Another tab asked at the same time.
       if (reply.code === "ALREADY_SUBSCRIBED" && holdings.to(topic) !== undefined) {
@@ -135,39 +137,39 @@ export class Desk {
 
   #replay(caller: Caller, frame: Frame): void {
     const only = caller.wishes.get(String(frame.subscriptionId));
-    const held = this.#context.holdings.to(only);
+    const held = this.#board.holdings.to(only);
     // On this connection the server would leave out what the subscription itself covers.
     const isOutOfReach =
       held?.reachesBack === true && !isBehind(held.begin as Cursor, frame.cursor as Cursor);
-    if (isOutOfReach) this.#context.sendAway(caller);
+    if (isOutOfReach) this.#board.sendAway(caller);
     else this.#queue(caller, frame, (reply) => this.#answer(caller, reply), only);
   }
 
   #queue(caller: Caller, frame: Frame, answered: (reply: Frame) => void, only?: string): void {
-    const { replays } = this.#context;
-    if (replays.waiting > MAX_WAITING) this.#context.sendAway(caller);
+    const { replays } = this.#board;
+    if (replays.waiting > MAX_WAITING) this.#board.sendAway(caller);
     else {
       replays.add({
         caller,
         frame,
         only,
         answered: (reply) => {
-          if (reply.type === "replay_complete") this.#context.holdings.reached(reply.cursor);
+          if (reply.type === "replay_complete") this.#board.holdings.reached(reply.cursor);
           if (!this.#isForOthers(caller, reply)) answered(reply);
-          else this.#context.sendAway(caller);
+          else this.#board.sendAway(caller);
         },
       });
     }
   }
 
   #answer(caller: Caller, reply: Frame): void {
-    if (this.#isForOthers(caller, reply)) this.#context.sendAway(caller);
+    if (this.#isForOthers(caller, reply)) this.#board.sendAway(caller);
     else caller.give(reply);
   }
 
   /** Whether a request may be refused for the sake of what only other tabs want. */
   #isForOthers(caller: Caller, { code, reason }: Frame): boolean {
-    const hasOthers = this.#context.holdings.size > caller.wishes.size;
+    const hasOthers = this.#board.holdings.size > caller.wishes.size;
     return hasOthers && /^(LIMIT_S|TOO_M|BEYOND)/.test(String(reason ?? code));
   }
 }

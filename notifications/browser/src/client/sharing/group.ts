@@ -12,7 +12,7 @@ export interface GroupEvents {
 
 export class Group {
   readonly name: string;
-  /** Resolves when others can tell that this tab lives; then it may speak. */
+  /** Resolves when others can tell that this tab lives: then it may speak. Rejects: it never can. */
   readonly ready: Promise<void>;
   /** A new one for each membership: whoever leads waits for the lock of the last. */
   readonly #id: string;
@@ -45,14 +45,14 @@ export class Group {
     const left = new Promise<void>((resolve) => {
       this.#leave = resolve;
     });
-    this.ready = new Promise((resolve) => {
-      surroundings.lock(lifeOf(this.#id), () => {
+    this.ready = new Promise((resolve, reject) => {
+      const alive = surroundings.lock(lifeOf(this.#id), () => {
         resolve();
         return left;
       });
+      alive.catch(reject);
     });
-    surroundings.lock(name, async () => {
-      if (this.#hasLeft) return;
+    void this.#hold(name, async () => {
       this.#lead(line);
       await left;
     });
@@ -79,6 +79,15 @@ export class Group {
     this.#leave();
   }
 
+  /** Hold a lock, if it is granted while this tab takes part. */
+  async #hold(name: string, granted: () => Promise<void>): Promise<void> {
+    const { lock } = this.#surroundings;
+    const held = lock(name, async () => {
+      if (!this.#hasLeft) await granted();
+    });
+    await held.catch(() => undefined); // `ready` tells of it
+  }
+
   #lead({ url, protocol }: { readonly url: string; readonly protocol: string }): void {
     const { environment, local } = this.#surroundings;
     const clientId = local.get(this.name) ?? environment.newId();
@@ -103,8 +112,7 @@ export class Group {
     const channel = this.#surroundings.channel(`${this.name}.${tab}`, () => undefined);
     this.#others.set(tab, channel);
     // We get its lock when it closes, crashes, or leaves.
-    this.#surroundings.lock(lifeOf(tab), async () => {
-      if (this.#hasLeft) return;
+    void this.#hold(lifeOf(tab), async () => {
       this.#others.delete(tab);
       channel.close();
       this.#switchboard?.gone(tab);

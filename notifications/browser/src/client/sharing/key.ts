@@ -9,8 +9,7 @@ import { VERSION } from "./wire.ts";
 export async function shareName(url: string, token: string): Promise<string> {
   const text = JSON.stringify([VERSION, url, subject(token) ?? token]);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0"));
-  return `bellwether.${hex.join("")}`;
+  return `bellwether.${btoa(String.fromCharCode(...new Uint8Array(digest)))}`;
 }
 
 /** The `sub` of a JSON Web Token, which its successors have too. */

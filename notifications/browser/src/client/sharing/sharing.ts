@@ -1,7 +1,7 @@
 /** Opens sockets that are shared with the other tabs of this browser. */
 import { CloseCode } from "../codes.ts";
 import type { Cancel, Environment, Socket, SocketEvents } from "../environment.ts";
-import { Group } from "./group.ts";
+import { Group, type GroupEvents } from "./group.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
 
@@ -35,7 +35,7 @@ interface Line extends Socket {
 }
 
 /** One for each client. */
-export class Sharing {
+export class Sharing implements GroupEvents {
   readonly #surroundings: Surroundings;
   #group: Group | undefined;
   #line: Line | undefined;
@@ -54,7 +54,7 @@ export class Sharing {
   }
 
   readonly open: Environment["open"] = (url, protocol, events) => {
-    if (this.#isAlone) return this.#surroundings.environment.open(url, protocol, events);
+    if (this.#isAlone) return this.#openAlone(url, protocol, events);
     const line: Line = {
       number: 0,
       url,
@@ -79,7 +79,30 @@ export class Sharing {
   #send(line: Line, text: string): void {
     if (line !== this.#line) return;
     if (line.isAnswered) this.#group?.say({ line: line.number, text });
-    else this.#introduce(line, text).catch(this.#surroundings.environment.complain);
+    else this.#attempt(line, this.#introduce(line, text));
+  }
+
+  /** A socket of our own; the others are left when the client disconnects, as ever. */
+  #openAlone(...what: Parameters<Environment["open"]>): Socket {
+    const socket = this.#surroundings.environment.open(...what);
+    return {
+      send: (text) => {
+        socket.send(text);
+      },
+      close: (code) => {
+        if (code === CloseCode.NORMAL) this.#leave();
+        socket.close(code);
+      },
+    };
+  }
+
+  /** What the browser forbids can not be shared: then alone. */
+  #attempt(line: Line, attempt: Promise<void>): void {
+    attempt.catch(() => {
+      if (line !== this.#line) return;
+      this.#isAlone = true;
+      this.#drop(line);
+    });
   }
 
   async #introduce(line: Line, hello: string): Promise<void> {
@@ -92,18 +115,11 @@ export class Sharing {
     }
     this.#clientId = String(auth?.["clientId"]);
     line.first = { hello, kept: this.#kept ?? this.#read() };
-    this.#call(line);
+    await this.#call(line);
   }
 
   #join(name: string, line: Line): void {
-    this.#group = new Group(this.#surroundings, name, line, {
-      heard: (message) => {
-        this.#heard(message);
-      },
-      led: () => {
-        this.#led();
-      },
-    });
+    this.#group = new Group(this.#surroundings, name, line, this);
     this.#unlisten = this.#surroundings.onPage(
       () => {
         this.#isAway = true;
@@ -117,25 +133,24 @@ export class Sharing {
     );
   }
 
-  #call(line: Line): void {
+  async #call(line: Line): Promise<void> {
     const group = this.#group;
-    void group?.ready.then(() => {
-      if (line !== this.#line || group !== this.#group) return;
-      this.#lines += 1;
-      line.number = this.#lines;
-      group.say({ line: line.number, ...line.first });
-    });
+    await group?.ready;
+    if (line !== this.#line || group !== this.#group) return;
+    this.#lines += 1;
+    line.number = this.#lines;
+    group?.say({ line: line.number, ...line.first });
   }
 
-  #led(): void {
+  led(): void {
     const line = this.#line;
     this.#isAlone = false;
     this.#failures = 0;
     if (line?.isAnswered === true) this.#drop(line);
-    else if (line?.first !== undefined) this.#call(line);
+    else if (line?.first !== undefined) this.#attempt(line, this.#call(line));
   }
 
-  #heard({ line: number, text, closed, kept, alone }: ToTab): void {
+  heard({ line: number, text, closed, kept, alone }: ToTab): void {
     const line = this.#line;
     if (line?.number !== number) return;
     if (kept !== undefined) {

@@ -18,8 +18,12 @@ export interface Surroundings {
   readonly environment: Environment;
   /** Name those who share a socket with this token. */
   readonly name: typeof shareName;
-  /** Ask for a lock, and hold it from `granted` on until that resolves or the page is gone. */
-  lock(name: string, granted: () => Promise<void>): void;
+  /**
+   * Ask for a lock, and hold it from `granted` on until that resolves or the page is gone.
+   *
+   * Rejects where the user forbids storage, and locks with it.
+   */
+  lock(name: string, granted: () => Promise<void>): Promise<unknown>;
   channel(name: string, heard: (message: unknown) => void): Channel;
   /** This tab's, kept over reloads. */
   readonly session: Store;
@@ -36,9 +40,7 @@ export function browserSurroundings(environment: Environment): Surroundings | un
   return {
     environment,
     name: shareName,
-    lock(name, granted) {
-      locks.request(name, granted).catch(environment.complain);
-    },
+    lock: async (name, granted) => locks.request(name, granted),
     channel(name, heard) {
       const channel = new BroadcastChannel(name);
       channel.onmessage = ({ data }) => {

@@ -11,10 +11,10 @@ import type { Cursor, Position } from "../cursor.ts";
 import type { Cancel, Environment } from "../environment.ts";
 import { split } from "../topics.ts";
 import { Caller } from "./caller.ts";
-import { Desk } from "./desk.ts";
+import { type Board, Desk } from "./desk.ts";
 import { Holdings } from "./holdings.ts";
 import { Replays } from "./replays.ts";
-import { Trunk } from "./trunk.ts";
+import { Trunk, type TrunkEvents } from "./trunk.ts";
 import { type Frame, type ToLeader, type ToTab, least, parse } from "./wire.ts";
 
 /** How long a subscription of a tab that is gone is kept: it may only reload. */
@@ -29,13 +29,13 @@ export interface Line {
   readonly clientId: string;
 }
 
-export class Switchboard {
+export class Switchboard implements Board, TrunkEvents {
+  readonly trunk: Trunk;
+  readonly replays: Replays;
+  readonly holdings = new Holdings();
   readonly #environment: Environment;
   readonly #line: Line;
-  readonly #trunk: Trunk;
-  readonly #replays: Replays;
-  readonly #holdings = new Holdings();
-  readonly #desk: Desk;
+  readonly #desk = new Desk(this);
   /** By tab; one whose socket is closed may come back. */
   readonly #callers = new Map<string, Caller>();
   /** The server's auth_success, while there is a connection. */
@@ -47,39 +47,8 @@ export class Switchboard {
   constructor(environment: Environment, line: Line) {
     this.#environment = environment;
     this.#line = line;
-    this.#trunk = new Trunk(environment, {
-      accepted: (welcome) => {
-        this.#accepted(welcome);
-      },
-      frame: (frame) => {
-        this.#frame(frame);
-      },
-      lost: (code) => {
-        this.#forgetServer();
-        for (const caller of this.#callers.values()) caller.close(code);
-      },
-    });
-    this.#replays = new Replays(environment, this.#trunk);
-    this.#desk = new Desk({
-      trunk: this.#trunk,
-      replays: this.#replays,
-      holdings: this.#holdings,
-      sendAway: (caller) => {
-        this.#sendAway(caller);
-      },
-      acknowledged: () => {
-        this.#acknowledge();
-      },
-      refreshed: (reply) => {
-        this.#expires(reply);
-      },
-      unwanted: (subscriptionId) => {
-        this.#unsubscribe((id) => id !== subscriptionId);
-      },
-      left: () => {
-        this.#sweepLater();
-      },
-    });
+    this.trunk = new Trunk(environment, this);
+    this.replays = new Replays(environment, this.trunk);
   }
 
   /** Take what a tab posts, and post to it. */
@@ -105,14 +74,14 @@ export class Switchboard {
     this.#hangUp(caller);
     this.#environment.after(LINGER, () => {
       this.#callers.delete(tab);
-      this.#sweepLater();
+      this.sweepLater();
     });
   }
 
   /** Lead no more: the tabs hear of it from whoever follows. */
   stop(): void {
     this.#sweep?.();
-    this.#trunk.close();
+    this.trunk.close();
   }
 
   // --- Tabs come and go -------------------------------------------------------------------------
@@ -129,10 +98,10 @@ export class Switchboard {
   #connect(auth: Frame): void {
     const { url, protocol, clientId } = this.#line;
     try {
-      this.#trunk.open(url, protocol, { ...auth, clientId, resume: undefined });
+      this.trunk.open(url, protocol, { ...auth, clientId, resume: undefined });
     } catch {
       // Such a URL can not be opened: each tab's own attempt fails as it should.
-      for (const caller of this.#callers.values()) this.#sendAway(caller);
+      for (const caller of this.#callers.values()) this.sendAway(caller);
     }
   }
 
@@ -140,7 +109,7 @@ export class Switchboard {
   #greet(caller: Caller, welcome: Frame): void {
     const { auth, wishes } = caller;
     const resume = auth["resume"] as { sessionId?: string; cursor?: Cursor } | undefined;
-    const subscriptions = this.#holdings.of(wishes);
+    const subscriptions = this.holdings.of(wishes);
     // What is held no more has a gap that no replay fills: then the session is gone.
     const resumed =
       resume?.sessionId === caller.sessionId && subscriptions.length === wishes.size;
@@ -148,7 +117,7 @@ export class Switchboard {
     wishes.clear();
     for (const { subscriptionId, topic } of subscriptions) wishes.set(subscriptionId, topic);
     if (cursor === undefined) caller.sessionId = this.#environment.newId();
-    caller.place = cursor ?? this.#holdings.newest.snapshot();
+    caller.place = cursor ?? this.holdings.newest.snapshot();
     caller.keep();
     const limits = welcome["limits"] as { frameBytes: number } | undefined;
     const left = Math.max(0, this.#expiresAt - this.#environment.now());
@@ -169,15 +138,15 @@ export class Switchboard {
   #hangUp(caller: Caller): void {
     caller.isOpen = false;
     if (this.#open().length > 0) return;
-    this.#trunk.close();
+    this.trunk.close();
     this.#forgetServer();
   }
 
-  #sendAway(caller: Caller): void {
+  sendAway(caller: Caller): void {
     caller.sendAway();
     this.#callers.delete(caller.tab);
     this.#hangUp(caller);
-    this.#sweepLater();
+    this.sweepLater();
   }
 
   #open(): readonly Caller[] {
@@ -185,55 +154,56 @@ export class Switchboard {
   }
 
   /** Unsubscribe from what no tab wants, once those that come back had the time to say so. */
-  #sweepLater(): void {
+  sweepLater(): void {
     this.#sweep ??= this.#environment.after(LINGER, () => {
       this.#sweep = undefined;
-      if (this.#welcome !== undefined) this.#unsubscribe(() => false);
+      if (this.#welcome !== undefined) this.unsubscribe();
     });
   }
 
-  /** @param keeps what is not to be looked at. */
-  #unsubscribe(keeps: (subscriptionId: string) => boolean): void {
+  unsubscribe(only?: string): void {
     const wishes = [...this.#callers.values()].map((caller) => caller.wishes);
-    const isWanted = (id: string): boolean => keeps(id) || wishes.some((one) => one.has(id));
-    for (const subscriptionId of this.#holdings.takeUnwanted(isWanted)) {
-      this.#trunk.ask({ type: "unsubscribe", subscriptionId }, () => undefined);
+    const unwanted = this.holdings.takeUnwanted(
+      (id) => id !== (only ?? id) || wishes.some((one) => one.has(id)),
+    );
+    for (const subscriptionId of unwanted) {
+      this.trunk.ask({ type: "unsubscribe", subscriptionId }, () => undefined);
     }
   }
 
   /** What all tabs have acknowledged, this browser has. */
-  #acknowledge(): void {
+  acknowledge(): void {
     const cursor = least(this.#open().map(({ acked }) => acked));
     const text = JSON.stringify(cursor);
     if (cursor === undefined || text === this.#acked) return;
     this.#acked = text;
-    this.#trunk.send({ type: "ack", cursor });
+    this.trunk.send({ type: "ack", cursor });
   }
 
   // --- What the server says ---------------------------------------------------------------------
 
-  #accepted(welcome: Frame): void {
+  accepted(welcome: Frame): void {
     this.#welcome = welcome;
-    this.#expires(welcome);
-    this.#holdings.reset(welcome);
+    this.expires(welcome);
+    this.holdings.reset(welcome);
     this.#sweep?.();
     this.#sweep = undefined;
-    this.#sweepLater();
+    this.sweepLater();
     for (const caller of this.#open()) this.#greet(caller, welcome);
   }
 
   /** An API key does not expire. */
-  #expires({ expiresIn }: Frame): void {
+  expires({ expiresIn }: Frame): void {
     this.#expiresAt = expiresIn ? this.#environment.now() + Number(expiresIn) : 0;
   }
 
-  #frame(frame: Frame): void {
+  frame(frame: Frame): void {
     const { type, cursor, topic, subscriptionId } = frame;
-    if (type === "pong") this.#holdings.reached(cursor);
+    if (type === "pong") this.holdings.reached(cursor);
     else if (type === "message") this.#message(frame, String(topic));
     else if (subscriptionId !== undefined) this.#ended(frame, subscriptionId);
     else {
-      if (type === "gap") this.#holdings.restart(cursor);
+      if (type === "gap") this.holdings.restart(cursor);
       const segments = topic === undefined ? undefined : split(topic);
       for (const caller of this.#open()) {
         if (segments === undefined || caller.wants(segments)) caller.give(frame);
@@ -243,10 +213,10 @@ export class Switchboard {
 
   #message(frame: Frame, topic: string): void {
     const text = JSON.stringify(frame);
-    if (frame["replayed"] === true && this.#replays.take(text, topic)) return;
+    if (frame["replayed"] === true && this.replays.take(text, topic)) return;
     // Whoever subscribes from here on has not had it.
     const position = frame["position"] as Position | undefined;
-    if (position !== undefined) this.#holdings.newest.advance(position);
+    if (position !== undefined) this.holdings.newest.advance(position);
     const segments = split(topic);
     for (const caller of this.#open()) {
       if (caller.isLive && caller.wants(segments)) caller.giveText(text);
@@ -255,14 +225,19 @@ export class Switchboard {
 
   /** The server ended a subscription. */
   #ended(frame: Frame, subscriptionId: string): void {
-    this.#holdings.takeUnwanted((id) => id !== subscriptionId);
+    this.holdings.takeUnwanted((id) => id !== subscriptionId);
     for (const caller of this.#callers.values()) {
       if (caller.want(subscriptionId)) caller.give(frame);
     }
   }
 
+  lost(code: number): void {
+    this.#forgetServer();
+    for (const caller of this.#callers.values()) caller.close(code);
+  }
+
   #forgetServer(): void {
     this.#welcome = this.#acked = undefined;
-    this.#replays.lose();
+    this.replays.lose();
   }
 }

@@ -99,6 +99,8 @@ export class Page {
   hide: () => void = () => undefined;
   show: () => void = () => undefined;
   isHung = false;
+  refusesToOpen = false;
+  forbidsLocks = false;
   #isAlive = true;
   readonly #browser: FakeBrowser;
 
@@ -125,6 +127,7 @@ export class Page {
       random: () => 0.5,
       newId: () => this.#browser.newId(),
       open: (_url, _protocol, events) => {
+        if (this.refusesToOpen) throw new Error("malformed");
         if (!this.#isAlive) return { send: () => undefined, close: () => undefined };
         const connection = upstream.accept({
           received: (text) => {
@@ -165,8 +168,10 @@ export class Page {
       environment: this.environment,
       name: (_url, token) => Promise.resolve(`group ${token.split(":")[0]}`),
       lock: (name, granted) => {
+        if (this.forbidsLocks) return Promise.reject(new Error("forbidden"));
         // Promises of a page that is no more still settle here; they must do nothing.
         if (this.#isAlive) browser.request(name, { page: this, granted });
+        return new Promise(() => undefined);
       },
       channel: (name, heard) => {
         const number = browser.newId();

@@ -179,7 +179,7 @@ export class Connection {
   }
 
   #auth(frame: Frame): void {
-    const { clientId, token, resume } = frame as { clientId: string; token: string; resume?: Frame };
+    const { clientId, token } = frame as { clientId: string; token: string };
     for (const other of this.#upstream.open) {
       if (other !== this && other.clientId === clientId) other.close(4504);
     }
@@ -193,8 +193,8 @@ export class Connection {
       type: "auth_success",
       sessionId: this.sessionId,
       serverId: "server-1",
-      // A session of this server's own is never asked for in these tests.
-      resumed: resume === null,
+      // The browser asks for none; a socket of a tab's own asks for one that is not known here.
+      resumed: false,
       subscriptions: [...rows.values()].map(({ subscriptionId, topic, options }) => {
         return { subscriptionId, topic, options, createdAt: "2026-01-01T00:00:00.000Z" };
       }),
