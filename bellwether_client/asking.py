@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from bellwether_client.cursor import Cursor, CursorTrack
 from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
-from bellwether_client.frames import Subscribed
+from bellwether_client.frames import Subscribed, Verified
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import ASK_AGAIN, Expected, Reply, Requests
 from bellwether_client.tasks import Timers
@@ -87,6 +87,19 @@ class Asking:
         entry.held_id = None
         self.unsubscribe(entry.topic, subscription_id)
         self.ask(entry, since=since, had=had)
+
+    def verify(self, ids: list[str], ended: Callable[[str, NotificationError], None]) -> None:
+        """Ask which subscriptions are in force. ended: told of each that is not."""
+
+        def ok(reply: Reply) -> None:
+            if isinstance(reply, Verified):
+                for subscription_id, code in reply.inactive:
+                    text = "The server does not have this subscription any more."
+                    ended(subscription_id, NotificationError(code, text))
+
+        request_id = self._requests.new_id()
+        self._requests.expect(request_id, Expected(ok, lambda error: None, lambda: None))
+        self._send({"type": "verify", "id": request_id, "subscriptionIds": ids})
 
     def unsubscribe(self, topic: str, subscription_id: str) -> None:
         """Ask the server to end a subscription."""

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from bellwether_client.acknowledger import Acknowledger
+from bellwether_client.backlog import Backlog
 from bellwether_client.breaker import Circuit
 from bellwether_client.codec import Codec
 from bellwether_client.codes import DisconnectReason
 from bellwether_client.config import NotificationClientConfig
 from bellwether_client.cursor import Cursor, CursorTrack
+from bellwether_client.dispatch import Dispatcher
 from bellwether_client.entry import Entry
 from bellwether_client.errors import ConnectionError, NotificationError
 from bellwether_client.events import (
@@ -25,26 +27,19 @@ from bellwether_client.events import (
 )
 from bellwether_client.frames import (
     AuthSuccess,
-    Disconnect,
-    ErrorFrame,
-    GapFrame,
-    Pong,
     ReplayComplete,
     ServerFrame,
-    TokenExpiring,
-    Unsubscribed,
 )
 from bellwether_client.inbox import Inbox
 from bellwether_client.keeper import StateKeeper
 from bellwether_client.link import Link
-from bellwether_client.messages import NotificationMessage
 from bellwether_client.outbox import Outbox
 from bellwether_client.progress import Progress
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
 from bellwether_client.session import Session
 from bellwether_client.statistics import ConnectionStats, Statistics
-from bellwether_client.subscription import Backlog, LocalSubscription, Message
+from bellwether_client.subscription import LocalSubscription, Message
 from bellwether_client.subscriptions import Subscriptions
 from bellwether_client.surroundings import Surroundings
 from bellwether_client.tasks import Tasks, Timers
@@ -119,6 +114,15 @@ class Core:
             send=send,
             refused=lambda error: self.events.emit(ServerError(error=error)),
         )
+        self.dispatcher = Dispatcher(
+            events=self.events,
+            inbox=self.inbox,
+            requests=requests,
+            subscriptions=self.subscriptions,
+            tokens=self.tokens,
+            measured=self._measured,
+            elapsed=surroundings.elapsed,
+        )
         self.session = Session(
             config,
             surroundings=surroundings,
@@ -161,7 +165,8 @@ class Core:
             sent=self.outbox.published,
             waiting=self.backlog.count + self.subscriptions.waiting + self.inbox.parked,
             uptime=self.link.uptime(),
-            circuit=self.link.circuit,
+            failures=self.link.retries.failures,
+            circuit=self.link.retries.circuit,
         )
 
     # --- What subscriptions share, and tell -----------------------------------------------------
@@ -216,6 +221,10 @@ class Core:
         self.inbox.base = cursor
         self.link.send({"type": "ack", "cursor": cursor.to_wire()})
 
+    def _measured(self, latency: float) -> None:
+        self.statistics.measured(latency, self.surroundings.instant())
+        self.link.machine.measure(latency)
+
     def _here(self) -> tuple[Cursor | None, CursorTrack]:
         return self.progress.cursor(), self.progress.seen()
 
@@ -248,31 +257,7 @@ class Core:
 
     def frame(self, frame: ServerFrame) -> None:
         """Take a frame."""
-        match frame:
-            case NotificationMessage():
-                self.inbox.message(frame)
-            case Pong():
-                if frame.t is not None:
-                    self._measure(self.surroundings.elapsed() - frame.t)
-                self.inbox.pong(frame)
-            case GapFrame():
-                self.inbox.gap(frame)
-            case ReplayComplete():
-                self.inbox.replay_complete(frame)
-            case TokenExpiring():
-                self.tokens.refresh()
-            case Unsubscribed():
-                if not self.requests.answer(frame.id, frame):
-                    text = frame.reason or "The server ended this subscription."
-                    error = NotificationError(frame.code or "FORBIDDEN", text)
-                    self.subscriptions.ended_by_server(frame.subscription_id, error)
-            case ErrorFrame():
-                if not self.requests.answer(frame.id, frame):
-                    self.events.emit(ServerError(error=frame.error))
-            case AuthSuccess() | Disconnect():
-                pass  # the connection took them
-            case _:
-                self.requests.answer(frame.id, frame)
+        self.dispatcher.take(frame)
 
     def unreadable(self, detail: str) -> None:
         """Tell of a frame that was left out."""
@@ -303,10 +288,6 @@ class Core:
         """Tell of a breaker that changed."""
         self._debug("circuit %s", circuit)
         self.events.emit(CircuitChanged(circuit=circuit))
-
-    def _measure(self, latency: float) -> None:
-        self.statistics.measured(latency, self.surroundings.instant())
-        self.link.machine.measure(latency)
 
     def _debug(self, text: str, *details: object) -> None:
         if self._config.debug:

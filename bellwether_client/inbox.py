@@ -6,6 +6,7 @@ follows after the replay, without what the replay has brought.
 
 from collections.abc import Callable
 
+from bellwether_client.backlog import WAITING_BOUND
 from bellwether_client.cursor import Cursor, Position
 from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
@@ -16,7 +17,7 @@ from bellwether_client.progress import Progress
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
 from bellwether_client.statistics import Statistics
-from bellwether_client.subscription import WAITING_BOUND, LocalSubscription, Message
+from bellwether_client.subscription import LocalSubscription, Message
 from bellwether_client.subscriptions import Subscriptions
 
 Parked = Message | Pong | GapFrame

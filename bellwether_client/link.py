@@ -6,15 +6,15 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from bellwether_client.backoff import backoff_delay, retry_wait
-from bellwether_client.breaker import Breaker, Circuit, worse
+from bellwether_client.breaker import Circuit
 from bellwether_client.codec import Codec
 from bellwether_client.codes import CloseCode, DisconnectReason
-from bellwether_client.config import NotificationClientConfig, RetryConfig
+from bellwether_client.config import NotificationClientConfig
 from bellwether_client.connection import Connection
 from bellwether_client.down import Down, overwhelmed
 from bellwether_client.errors import ConnectionError
 from bellwether_client.frames import AuthSuccess, ServerFrame
+from bellwether_client.retry import RetryController
 from bellwether_client.states import (
     Connected,
     Connecting,
@@ -23,15 +23,11 @@ from bellwether_client.states import (
     Reconnecting,
     StateMachine,
 )
-from bellwether_client.statistics import Failure, Statistics
+from bellwether_client.statistics import Statistics
 from bellwether_client.surroundings import Surroundings
 from bellwether_client.tasks import Tasks, Timers
 
 logger = logging.getLogger("bellwether_client")
-
-STABLE = 5_000.0
-"""A connection that lived this many milliseconds was a success: the count of failures begins
-anew."""
 
 
 class Told(Protocol):
@@ -63,10 +59,7 @@ class Told(Protocol):
 
 
 class Link:
-    """Keeps a client connected.
-
-    token_breaker: the one around the token function, whose time a retry waits out as well.
-    """
+    """Keeps a client connected."""
 
     def __init__(
         self,
@@ -79,10 +72,13 @@ class Link:
         statistics: Statistics,
         debug: Callable[..., None] | None,
     ) -> None:
-        breaker = config.circuit_breaker
         self.machine = StateMachine(logger)
-        self.token_breaker = Breaker(breaker.failure_threshold, breaker.reset_timeout)
-        self._breaker = Breaker(breaker.failure_threshold, breaker.reset_timeout)
+        self.retries = RetryController(
+            config.retry_config,
+            config.circuit_breaker,
+            surroundings=surroundings,
+            changed=told.circuit_changed,
+        )
         self._told = told
         self._config = config
         self._surroundings = surroundings
@@ -93,15 +89,11 @@ class Link:
         self._timers = Timers()
         self._connection: Connection | None = None
         self._phase: Literal["token", "connecting", "connected"] = "token"
-        self._attempt = 0
-        self._advice: RetryConfig | None = None
-        self._health = 1.0
         self._last_reason: DisconnectReason | None = None
         self._connected_at: tuple[datetime, float] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._is_blocked = False
         self._waiter: asyncio.Future[None] | None = None
-        self._circuit: Circuit = "closed"
         if debug is not None:
             self.machine.listen(lambda state: debug("is %s", _told(state)))
 
@@ -117,7 +109,7 @@ class Link:
             self._waiter.add_done_callback(_retrieve)  # whoever called may have gone
         waiter = self._waiter
         if status == "disconnected":
-            self._attempt = 0
+            self.retries.attempt = 0
         if status != "connecting":
             self._try()
         await asyncio.shield(waiter)
@@ -143,22 +135,6 @@ class Link:
                 self._debug("sends publish, %d", len(data))
             self._connection.send_encoded(data)
 
-    @property
-    def policy(self) -> RetryConfig:
-        """How retries are spaced: as configured, or as the server advised last."""
-        return self._config.retry_config or self._advice or RetryConfig()
-
-    def delay(self, attempt: int) -> float:
-        """Return the milliseconds before a retry, by the policy."""
-        return backoff_delay(
-            attempt, self.policy, random=self._surroundings.random(), health=self._health
-        )
-
-    @property
-    def circuit(self) -> Circuit:
-        """The worse of the two breakers'."""
-        return worse(self._breaker.circuit, self.token_breaker.circuit)
-
     def uptime(self) -> float:
         """Return the milliseconds of the present connection; 0 without one."""
         if self.machine.state.status != "connected" or self._connected_at is None:
@@ -183,12 +159,6 @@ class Link:
             self._connection.drop()
             self.down(down)
 
-    def look_at_circuit(self) -> None:
-        """Tell when a breaker has changed."""
-        if self.circuit != self._circuit:
-            self._circuit = self.circuit
-            self._told.circuit_changed(self._circuit)
-
     # --- One attempt ----------------------------------------------------------------------------
 
     def _try(self) -> None:
@@ -207,32 +177,32 @@ class Link:
             debug=self._debug,
         )
         started_at = self._surroundings.instant()
-        self.machine.move("try", Connecting(attempt=self._attempt, started_at=started_at))
-        self.token_breaker.attempt()
-        self.look_at_circuit()
+        self.machine.move("try", Connecting(attempt=self.retries.attempt, started_at=started_at))
+        self.retries.tokens.attempt()
+        self.retries.look()
         connection.start(self._config.url, self._hello)
 
     def _hello(self) -> Awaitable[dict[str, Any]]:
-        return self._told.hello(self._attempt, self._last_reason)
+        return self._told.hello(self.retries.attempt, self._last_reason)
 
     def opening(self) -> None:
         """Let the breaker count from here to `accepted`."""
         self._phase = "connecting"
-        self.token_breaker.succeeded()
-        self._breaker.attempt()
-        self.look_at_circuit()
+        self.retries.tokens.succeeded()
+        self.retries.connects.attempt()
+        self.retries.look()
 
     def accepted(self, frame: AuthSuccess, latency: float) -> None:
         """Take the server's acceptance."""
         self._phase = "connected"
-        self._breaker.succeeded()
-        self._advice, self._health = frame.retry, frame.health
+        self.retries.connects.succeeded()
+        self.retries.push(frame.retry, frame.health)
         at = self._surroundings.instant()
         self._connected_at = (at, self._surroundings.elapsed())
         self._statistics.connected(latency, at)
         state = Connected(connected_at=at, server_id=frame.server_id, latency=latency)
         self.machine.move("establish", state)
-        self.look_at_circuit()
+        self.retries.look()
         self._told.accepted(frame)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -254,57 +224,36 @@ class Link:
 
     def down(self, down: Down) -> None:
         """Take the end of a connection: another follows, or none."""
-        now = self._surroundings.elapsed()
         if self._phase == "token":
-            self.token_breaker.failed(now)
+            self.retries.tokens.failed(self._surroundings.elapsed())
         elif self._phase == "connecting" and not down.is_own:
-            self._breaker.failed(now)
+            self.retries.connects.failed(self._surroundings.elapsed())
         if down.health is not None:
-            self._health = down.health
+            self.retries.health = down.health
         self._last_reason = down.error.reason
-        self._count(down)
-        is_spent = 0 < self.policy.max_retries < self._attempt
-        if not down.retry or is_spent or self._token_is_used_up(down.error):
+        lived = self.uptime() if self._phase == "connected" else 0.0
+        delay = self.retries.failed(down, lived=lived)
+        if not down.retry or delay is None or self._token_is_used_up(down.error):
             self._end(down.error)
         else:
-            self._lose(down, now)
+            self._lose(down.error, delay)
 
     # --- Between two ----------------------------------------------------------------------------
 
-    def _count(self, down: Down) -> None:
-        """Count a failure. One that is our own doing is none."""
-        if self._phase == "connected" and self.uptime() >= STABLE:
-            self._attempt = 0
-        failure = Failure(
-            at=self._surroundings.instant(),
-            reason=down.error.reason,
-            message=down.error.message,
-            attempt=self._attempt,
-            close_code=down.error.close_code,
-        )
-        self._statistics.failed(failure)
-        if not down.is_own:
-            self._attempt += 1
-
-    def _lose(self, down: Down, now: float) -> None:
-        delay = retry_wait(
-            asked=down.retry_after,
-            delay=self.delay(max(0, self._attempt - 1)),
-            breaker=max(self._breaker.wait(now), self.token_breaker.wait(now)),
-        )
+    def _lose(self, error: ConnectionError, delay: float) -> None:
         self._connection = None
         self._told.lost()
         self._retry = self._timers.after(delay, self._try)
         self.machine.move(
             "lose",
             Reconnecting(
-                attempt=max(1, self._attempt),
-                last_error=down.error,
+                attempt=max(1, self.retries.attempt),
+                last_error=error,
                 next_retry_at=self._surroundings.instant(delay),
                 backoff_delay=delay,
             ),
         )
-        self.look_at_circuit()
+        self.retries.look()
 
     def _token_is_used_up(self, error: ConnectionError) -> bool:
         """The server wants another token, and a configured string is all there is."""
@@ -319,7 +268,7 @@ class Link:
         self._told.lost()
         self._told.ended(error)
         self.machine.move("end", Disconnected(reason=error.reason, last_connected_at=last))
-        self.look_at_circuit()
+        self.retries.look()
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
 

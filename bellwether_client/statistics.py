@@ -1,6 +1,5 @@
 """The figures of `get_stats`."""
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +53,6 @@ class Statistics:
         self._latencies = 0
         self._latency_sum = 0.0
         self._last_heartbeat = datetime.fromtimestamp(0, UTC)
-        self._failures: deque[Failure] = deque(maxlen=KEPT_FAILURES)
 
     def connected(self, latency: float, at: datetime) -> None:
         """Note a new connection and the round trip of its handshake."""
@@ -67,15 +65,15 @@ class Statistics:
         self._latency_sum += latency
         self._last_heartbeat = at
 
-    def failed(self, failure: Failure) -> None:
-        """Note a failure."""
-        self._failures.append(failure)
-
-    def failures(self) -> Iterable[Failure]:
-        """Return those that are kept."""
-        return self._failures
-
-    def read(self, *, sent: int, waiting: int, uptime: float, circuit: Circuit) -> ConnectionStats:
+    def read(
+        self,
+        *,
+        sent: int,
+        waiting: int,
+        uptime: float,
+        failures: Iterable[Failure],
+        circuit: Circuit,
+    ) -> ConnectionStats:
         """Return the figures with those that others keep."""
         return ConnectionStats(
             messages_received=self.received,
@@ -85,6 +83,6 @@ class Statistics:
             uptime=uptime,
             last_heartbeat=self._last_heartbeat,
             waiting=waiting,
-            failures=tuple(self._failures),
+            failures=tuple(failures),
             circuit=circuit,
         )

@@ -6,14 +6,15 @@ from typing import Any, Protocol
 
 from bellwether_client.asking import Asking
 from bellwether_client.cursor import Cursor, CursorTrack
+from bellwether_client.entries import Entries
 from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
-from bellwether_client.frames import HeldSubscription, Verified
+from bellwether_client.frames import HeldSubscription
 from bellwether_client.replays import Replay, Replays
-from bellwether_client.requests import Expected, Reply, Requests
+from bellwether_client.requests import Requests
 from bellwether_client.subscription import LocalSubscription
 from bellwether_client.tasks import Timers
-from bellwether_client.topics import is_pattern, matches, pattern_problem, split
+from bellwether_client.topics import pattern_problem
 
 
 class Told(Protocol):
@@ -49,13 +50,10 @@ class Subscriptions:
     ) -> None:
         self.replays: Replays
         self._here = here
-        self._requests = requests
-        self._send = send
         self._told = told
         self._asking = Asking(self, requests=requests, send=send, timers=timers)
-        self._entries: dict[str, Entry] = {}
+        self._entries = Entries()
         self._by_id: dict[str, LocalSubscription] = {}
-        self._patterns: list[Entry] = []
         self._left: set[str] = set()  # unsubscribed while away: the server still holds them
         self._is_online = False
         self._is_restoring = False
@@ -124,21 +122,16 @@ class Subscriptions:
 
     def matching(self, topic: str) -> Sequence[Entry]:
         """Return who wants a message of a topic."""
-        exact = self._entries.get(topic)
-        found = [] if exact is None else [exact]
-        if self._patterns:
-            segments = split(topic)
-            found.extend(one for one in self._patterns if matches(one.segments, segments))
-        return found
+        return self._entries.matching(topic)
 
     def all(self) -> list[Entry]:
         """Return all that there are."""
-        return list(self._entries.values())
+        return self._entries.all()
 
     @property
     def waiting(self) -> int:
         """How many messages wait for a handler to come, or for a replay."""
-        return sum(entry.waiting for entry in self._entries.values())
+        return sum(entry.waiting for entry in self.all())
 
     # --- The server's side ----------------------------------------------------------------------
 
@@ -172,20 +165,10 @@ class Subscriptions:
                 self._asking.ask(entry, since=since if entry.was_confirmed else None, had=had)
 
     def verify(self) -> None:
-        """Ask whether all that is held is in force."""
-        ids = [entry.held_id for entry in self._entries.values() if entry.held_id is not None]
-        if not ids:
-            return
-
-        def ok(reply: Reply) -> None:
-            if isinstance(reply, Verified):
-                for subscription_id, code in reply.inactive:
-                    text = "The server does not have this subscription any more."
-                    self.ended_by_server(subscription_id, NotificationError(code, text))
-
-        request_id = self._requests.new_id()
-        self._requests.expect(request_id, Expected(ok, lambda error: None, lambda: None))
-        self._send({"type": "verify", "id": request_id, "subscriptionIds": ids})
+        """Ask whether all that is held is in force; what is not ends."""
+        ids = [entry.held_id for entry in self.all() if entry.held_id is not None]
+        if ids:
+            self._asking.verify(ids, self.ended_by_server)
 
     def suspend(self) -> None:
         """Note that the connection is gone: nothing is known of the server until `restore`."""
@@ -215,7 +198,7 @@ class Subscriptions:
 
     def has_topic(self, topic: str) -> bool:
         """Tell whether there is an entry for a topic."""
-        return topic in self._entries
+        return self._entries.get(topic) is not None
 
     def left(self, topic: str) -> None:
         """Note that the server may still hold what is wanted no more."""
@@ -246,7 +229,7 @@ class Subscriptions:
 
     def look_whether_restored(self) -> None:
         """Tell when all that was to be restored has been answered."""
-        if self._is_restoring and not any(entry.is_asking for entry in self._entries.values()):
+        if self._is_restoring and not any(entry.is_asking for entry in self.all()):
             self._is_restoring = False
             self._told.restored()
 
@@ -261,10 +244,8 @@ class Subscriptions:
         is_orphan: bool = False,
     ) -> Entry:
         entry = Entry(topic, dict(options), created_at=created_at, is_orphan=is_orphan)
-        self._entries[topic] = entry
+        self._entries.add(entry)
         self._left.discard(topic)
-        if is_pattern(topic):
-            self._patterns.append(entry)
         return entry
 
     def _adopt(self, held: HeldSubscription) -> None:
@@ -315,8 +296,7 @@ class Subscriptions:
             self._left.add(entry.topic)  # the server may hold it, whatever we heard of it
 
     def _forget(self, entry: Entry) -> None:
-        self._entries.pop(entry.topic, None)
-        self._patterns = [one for one in self._patterns if one is not entry]
+        self._entries.remove(entry)
         self.replays.forget(entry)
         entry.let_go()
         if entry.was_confirmed:

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bellwether_client.backoff import retry_wait
-from bellwether_client.breaker import Breaker
 from bellwether_client.config import Auth
 from bellwether_client.down import Down, unauthenticated
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import Refreshed
 from bellwether_client.requests import Expected, Reply, Requests
+from bellwether_client.retry import RetryController
 from bellwether_client.surroundings import Surroundings
 from bellwether_client.tasks import Tasks, Timers, is_cancelled
 
@@ -26,13 +25,7 @@ TOKEN_DEADLINE = 15.0
 class Told(Protocol):
     """What tokens need of the link, and tell it."""
 
-    token_breaker: Breaker
-
-    def delay(self, attempt: int) -> float:
-        """Milliseconds before a retry, by the policy."""
-
-    def look_at_circuit(self) -> None:
-        """A breaker may have changed."""
+    retries: RetryController
 
     def fail(self, down: Down) -> None:
         """There is no token for good."""
@@ -105,9 +98,9 @@ class Tokens:
             refreshing.cancel()
 
     async def _refresh(self, attempt: int) -> None:
-        breaker = self._link.token_breaker
+        breaker = self._link.retries.tokens
         breaker.attempt()
-        self._link.look_at_circuit()
+        self._link.retries.look()
         try:
             async with asyncio.timeout(TOKEN_DEADLINE):
                 token = await self.get()
@@ -117,25 +110,24 @@ class Tokens:
             self._failed(attempt, unauthenticated(error))
             return
         breaker.succeeded()
-        self._link.look_at_circuit()
+        self._link.retries.look()
         request_id = self._requests.new_id()
         self._requests.expect(request_id, Expected(self._ok, self._refresh_refused, self._lost))
         self._send({"type": "refresh", "id": request_id, "token": token})
 
     def _failed(self, attempt: int, down: Down) -> None:
         self._refreshing = None
-        self._link.token_breaker.failed(self._surroundings.elapsed())
+        self._link.retries.tokens.failed(self._surroundings.elapsed())
         if down.retry:
             self._again(attempt, down.retry_after)
         else:
             self._link.fail(down)
-        self._link.look_at_circuit()
+        self._link.retries.look()
 
     def _again(self, attempt: int, retry_after: float | None) -> None:
         """Try again, as long as this connection lives: the server ends it when the token does."""
         now = self._surroundings.elapsed()
-        wait = self._link.token_breaker.wait(now)
-        delay = retry_wait(asked=retry_after, delay=self._link.delay(attempt), breaker=wait)
+        delay = self._link.retries.token_wait(attempt, retry_after)
         if now + delay >= self._expires_at:
             return
 

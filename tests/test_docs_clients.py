@@ -15,7 +15,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from tests.deployment import ROOT, Deployment, Server
 from tests.examples import Example, read_examples
-from tests.packages.building import NODE_MODULES, compile_in, install_client, run
+from tests.packages.building import compile_in, install_client, run
 from tests.packages.conversing import make_key
 
 PAGES = sorted((ROOT / "docs" / "clients").glob("*.md"))
@@ -24,7 +24,7 @@ EXAMPLES = [
     example for page in [*PAGES, *READMES] if page.exists() for example in read_examples(page)
 ]
 
-pytestmark = [pytest.mark.server, pytest.mark.sqlite, pytest.mark.xdist_group("npm")]
+pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
 
 def examples(language: str, *, run: bool) -> list[Example]:
@@ -94,10 +94,8 @@ declare module "react" {
 @pytest.fixture(scope="module")
 def compiled(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package and all TypeScript examples, compiled."""
-    if not NODE_MODULES.exists():
-        pytest.skip("no node_modules; make test installs them")
     folder = tmp_path_factory.mktemp("typescript")
-    install_client(folder)
+    install_client(tmp_path_factory, folder)
     (folder / "react.d.ts").write_text(REACT)
     for example in examples("ts", run=False):
         ending = "await client.disconnect();\n" if example.is_continued else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bellwether_client import NotificationMessage, Subscription, SubscriptionOptions, subscription
+from bellwether_client import NotificationMessage, Subscription, SubscriptionOptions, backlog
 from tests.client.fake_server import cursor, held
 from tests.client.memory import MemorySocket
 from tests.client.virtual import virtual
@@ -171,7 +171,7 @@ async def test_a_handler_may_subscribe_publish_and_disconnect() -> None:
 async def test_over_the_bound_the_connection_is_dropped_until_half_is_handled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subscription, "WAITING_BOUND", 10)
+    monkeypatch.setattr(backlog, "WAITING_BOUND", 10)
     async with World() as world:
         handler = Handler()
         handler.goes_on.clear()

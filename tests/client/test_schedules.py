@@ -148,6 +148,12 @@ class Run:
                     self.server.line.is_silent = True
             case ("subscribe", topic, kind, slow):
                 self.subscribe(topic, kind, slow)
+            case ("since and cut", topic, frames):
+                for _ in range(3):
+                    self.server.publish(topic)
+                self.subscribe(topic, "plain", 0.0, Cursor("x1", {}))
+                if self.server.line is not None:
+                    self.server.line.frames_left = frames
             case ("since", topic, slow):
                 self.subscribe(topic, "plain", slow, Cursor("x1", {}))
             case ("unsubscribe", number):
@@ -209,6 +215,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("subscribe"), st.sampled_from(PATTERNS), KINDS, SLOW),
     st.tuples(st.just("subscribe"), st.sampled_from(PATTERNS), KINDS, SLOW),
     st.tuples(st.just("since"), st.sampled_from(PATTERNS), SLOW),
+    st.tuples(st.just("since and cut"), st.sampled_from(TOPICS), st.integers(1, 4)),
     st.tuples(st.just("unsubscribe"), st.integers(0, 5)),
 )
 PAUSES = st.sampled_from((0.0, 0.0, 0.001, 0.02, 0.1, 1.0, 40.0))

@@ -8,16 +8,24 @@ from pathlib import Path
 import pytest
 
 from tests.deployment import ROOT, Deployment
-from tests.packages.building import NODE_MODULES, compile_in, install_client, npm_install, run
+from tests.packages.building import (
+    NODE_MODULES,
+    compile_in,
+    install_client,
+    npm_install,
+    npm_package,
+    run,
+)
 from tests.packages.conversing import converse, make_key, running
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.xdist_group("npm"),  # npm pack builds in one folder
-    pytest.mark.skipif(shutil.which("npm") is None, reason="no npm is here"),
-]
+pytestmark = pytest.mark.server
 
 SERVICE = ROOT / "tests" / "packages" / "programs" / "service.ts"
+
+
+@pytest.fixture
+def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return npm_package(tmp_path_factory)
 
 
 def read(tarball: Path) -> dict[str, str]:
@@ -76,10 +84,12 @@ def test_a_bundler_takes_what_is_used(tarball: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.sqlite
-def test_a_node_service_compiles_and_converses(embedded: Deployment, tmp_path: Path) -> None:
+def test_a_node_service_compiles_and_converses(
+    embedded: Deployment, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path / "service"
     folder.mkdir()
-    install_client(folder)
+    install_client(tmp_path_factory, folder)
     shutil.copy(SERVICE, folder)
     compile_in(folder, types=["node"])
 

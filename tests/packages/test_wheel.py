@@ -10,26 +10,21 @@ import pytest
 
 import bellwether_client
 from tests.deployment import ROOT, Deployment
-from tests.packages.building import run
+from tests.packages.building import fresh_python, run, wheel
 from tests.packages.conversing import converse, make_key, running
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("wheel")]
+pytestmark = pytest.mark.server
 
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a fresh environment that has the wheel, what it needs, and nothing else."""
-    folder = tmp_path_factory.mktemp("venv")
-    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
-    python = folder / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", wheel, cwd=folder)
-    return python
+@pytest.fixture
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fresh_python(tmp_path_factory)
 
 
-def test_what_is_in_it(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
+def test_what_is_in_it(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with zipfile.ZipFile(wheel(tmp_path_factory)) as archive:
         names = set(archive.namelist())
         (described,) = [name for name in names if name.endswith(".dist-info/METADATA")]
         metadata = Parser().parsestr(archive.read(described).decode())

@@ -7,6 +7,3 @@ from typing import Any
 _FOLDER = Path(__file__).parent.parent / "vectors"
 
 CURSORS: dict[str, Any] = json.loads((_FOLDER / "cursors.json").read_text(encoding="utf-8"))
-SPLICES: list[dict[str, Any]] = json.loads((_FOLDER / "splice.json").read_text(encoding="utf-8"))[
-    "rows"
-]
