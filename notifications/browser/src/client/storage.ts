@@ -13,7 +13,7 @@ export interface StateStorage {
   remove(key: string): void | Promise<void>;
 }
 
-/** Keep the state in a web Storage: `sessionStorage` is this tab's, `localStorage` the browser's. */
+/** Keep the state in a web Storage: `sessionStorage` is the tab's, `localStorage` the browser's. */
 export function webStorage(store: Storage): StateStorage {
   return {
     get: (key) => store.getItem(key),
