@@ -38,11 +38,11 @@ export class NotificationError extends Error {
 /** What to do about it, by reason. */
 const HINTS: Readonly<Record<DisconnectReason, string>> = {
   client_initiated: "Call connect() to come back.",
-  server_initiated: "Ask the operator, or look for a second client with the same clientId.",
-  network_error: "Check the URL, the network, and that the server runs.",
+  server_initiated: "Ask the operator, or look for another client with this clientId.",
+  network_error: "Check the URL, the network and the server.",
   authentication_failed: "Get a new token: give `auth` a function that fetches one.",
-  timeout: "Check the network, and the load of the server.",
-  protocol_error: "Check that the URL leads to Bellwether, and that both sides have its version.",
+  timeout: "Check the network and the server.",
+  protocol_error: "Check the URL, and the versions of both sides.",
 };
 
 /** A connection that failed or ended. */

@@ -51,6 +51,9 @@ export class StateManager {
   #storage: StateStorage | undefined;
   #clientId: string | undefined;
   #timer: Cancel | undefined;
+  /** The newest text that waits for the write before it. */
+  #next: string | undefined;
+  #isWriting = false;
 
   constructor(context: StateContext) {
     this.#context = context;
@@ -89,7 +92,8 @@ export class StateManager {
       ...this.#context.place(),
       subscriptions,
     };
-    void this.#try((storage) => storage.set(this.#key, JSON.stringify(state)));
+    this.#next = JSON.stringify(state);
+    if (!this.#isWriting) void this.#write();
   }
 
   /** The cursor moved: write it soon. */
@@ -98,6 +102,17 @@ export class StateManager {
     this.#timer ??= this.#context.environment.after(EVERY, () => {
       this.save();
     });
+  }
+
+  /** One write at a time: of two at once, the older might end last. The first begins at once. */
+  async #write(): Promise<void> {
+    this.#isWriting = true;
+    while (this.#next !== undefined) {
+      const text = this.#next;
+      this.#next = undefined;
+      await this.#try((storage) => storage.set(this.#key, text));
+    }
+    this.#isWriting = false;
   }
 
   get #key(): string {
