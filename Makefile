@@ -28,7 +28,7 @@ test-fast: .venv/installed-dev ## Run what needs no server process and no browse
 test-long: .venv/installed-dev $(BROWSER)/node_modules/installed ## Run all tests, the long forms too
 	@.venv/bin/python -m tests --long
 
-check: .venv/installed-dev $(BROWSER)/node_modules/installed ## Run linters, types, floors, migrations, schema and the bundle's rebuild
+check: .venv/installed-dev $(BROWSER)/node_modules/installed ## Run linters, types, floors, migrations, schema, the npm package and the bundle's rebuild
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -38,6 +38,7 @@ check: .venv/installed-dev $(BROWSER)/node_modules/installed ## Run linters, typ
 	DEBUG=1 .venv/bin/python manage.py makemigrations --check --dry-run
 	DEBUG=1 .venv/bin/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 	npm --prefix $(BROWSER) run --silent check
+	npm --prefix $(BROWSER) run --silent check:package
 	npm --prefix $(BROWSER) run --silent build
 	git diff --exit-code --stat -- notifications/static
 
@@ -57,7 +58,7 @@ lock: .venv/installed-dev ## Pin the dependencies of pyproject.toml, with hashes
 	.venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -q -o requirements-dev.txt
 
 clean: ## Remove what can be made again (not the database)
-	rm -rf .venv $(BROWSER)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv $(BROWSER)/node_modules $(BROWSER)/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Bellwether needs Python 3.11 or newer; say which with make PYTHON=..."; exit 1; }

@@ -55,15 +55,16 @@ class Inbox:
         """Begin on a connection; had_session: whether it asked to resume one."""
         self.base = self._head = frame.cursor
         resumed = had_session and frame.resumed
-        here = self._progress.cursor() if had_session and not resumed else None
-        if not had_session or (here is None and not resumed):
+        here = self._progress.cursor() if had_session else None
+        if here is None and not resumed:
             self._progress.reset(frame.cursor)
         # Where another life of the log has begun, the session's replay tells the loss.
         since = here if here is not None and here.epoch == frame.cursor.epoch else None
         self._subscriptions.restore(frame.subscriptions, since=since, had=self._progress.seen())
-        session = None if here is None else Replay(kind="session", place=here)
-        self._replays.open(is_resuming=resumed, session=session)
         self._subscriptions.look_whether_restored()
+        is_gone = here is not None and not resumed
+        session = Replay(kind="session", place=here) if is_gone else None
+        self._replays.open(is_resuming=resumed, session=session)
 
     def lost(self) -> None:
         """Note that the connection is gone. What was parked comes again."""

@@ -52,6 +52,7 @@ ENTRIES: Final = (
     Entry("latency", "bench.latency --rounds 2 --seconds 8", 240),
     Entry("connect", "bench.connect --rounds 1 --peer nats --peer nchan", 360),
     Entry("resume", "bench.resume --clients 5000 --missed 100 --topics 50 --timeout 240", 600),
+    Entry("reconnect", "bench.reconnect", 240),
     Entry("scale", "bench.scale --rounds 1", 360),
 )
 

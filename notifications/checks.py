@@ -14,6 +14,7 @@ from django.db import connections
 from notifications.conf import Conf, conf
 from notifications.models.policy import MIN_IDEMPOTENCY
 from notifications.protocol.limits import PAYLOAD_BYTES
+from notifications.protocol.retries import read_policies
 
 LEAST_SQLITE = (3, 35)
 """The first release with RETURNING, which appending to the log uses."""
@@ -101,6 +102,7 @@ def check_values(**_: Any) -> list[CheckMessage]:
         ),
         *_wrong_sizes(values),
         *_wrong_origins(values),
+        *_wrong_policies(values),
     ]
     if values.session > values.retention:
         found.append(
@@ -159,6 +161,20 @@ def _wrong_origins(values: Conf) -> list[CheckMessage]:
         for origin in values.allowed_origins
         if not _is_origin(origin)
     ]
+
+
+def _wrong_policies(values: Conf) -> list[CheckMessage]:
+    try:
+        read_policies(values.retry_policies)
+    except ValueError as error:
+        return [
+            _wrong(
+                f"NOTIFICATIONS_RETRY_POLICIES cannot be read: {error}.",
+                "Set a JSON object with `browser`, `mobile` or `service`, each an object with some "
+                "of maxRetries, initialDelay, maxDelay, backoffMultiplier, jitter, strategy.",
+            )
+        ]
+    return []
 
 
 def _is_origin(text: str) -> bool:

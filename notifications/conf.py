@@ -1,11 +1,15 @@
 """The settings of this app, typed: every key of settings.NOTIFICATIONS, and what it means."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
 from django.core.signals import setting_changed
+
+from notifications.protocol.retries import ClientKind, read_policies
+from notifications.protocol.values import Retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,9 @@ class Conf:
     """How long a session can be resumed after its socket closed."""
     sweep_interval: float = 60.0
     """Pause between two runs of the sweeps."""
+    retry_policies: str | Mapping[str, object] = ""
+    """How clients of each kind space their reconnects, where other than protocol/retries.py says:
+    an object by kind, or its JSON."""
     drain_window: float = 30.0
     """Time over which a stopping server closes its sockets."""
     embedded_sweeps: bool = True
@@ -66,9 +73,16 @@ def conf() -> Conf:
     return Conf(**values)
 
 
+@lru_cache(maxsize=1)
+def retry_policies() -> Mapping[ClientKind, Retry]:
+    """Return the retry policy of each kind of client; raises ValueError for a wrong setting."""
+    return read_policies(conf().retry_policies)
+
+
 def _forget(*, setting: str, **_: object) -> None:
     if setting == "NOTIFICATIONS":
         conf.cache_clear()
+        retry_policies.cache_clear()
 
 
 setting_changed.connect(_forget)

@@ -64,16 +64,38 @@ replay_cache_bytes = Gauge(
     "bellwether_replay_cache_bytes", "Estimated size of the messages kept for replays."
 )
 replays = Counter("bellwether_replays", "Replays that ended, by how.", labelnames=("outcome",))
+replays_refused = Counter(
+    "bellwether_replays_refused",
+    "Requests to replay refused: one under way, too many waiting, or too many by one client.",
+    labelnames=("why",),
+)
 messages_replayed = Counter("bellwether_messages_replayed", "Messages sent as part of replays.")
 gaps_told = Counter("bellwether_gaps_told", "Gap frames sent.")
 log_read_failures = Counter("bellwether_log_read_failures", "Reads of the log that failed.")
 
+health = Gauge(
+    "bellwether_health",
+    "How well this server is, from 0.1 to 1, as it tells clients that adapt to it.",
+)
+loop_lag = Gauge(
+    "bellwether_loop_lag_seconds", "Seconds by which the event loop was late in the last seconds."
+)
 tasks = Gauge("bellwether_tasks", "Tasks in the event loop of this server.")
 connections = Gauge("bellwether_connections", "Open connections, authenticated or not.")
 connections_unauthenticated = Gauge(
     "bellwether_connections_unauthenticated", "Open connections that have not authenticated yet."
 )
 connections_accepted = Counter("bellwether_connections_accepted", "Connections accepted.")
+reconnects = Counter(
+    "bellwether_reconnects",
+    "Clients that authenticated after another connection, by why they say that ended.",
+    labelnames=("reason",),
+)
+connect_attempts = Histogram(
+    "bellwether_connect_attempts",
+    "Retries that clients say it took them to connect.",
+    buckets=(0, 1, 2, 3, 5, 10, 20, 50, 100),
+)
 connections_refused = Counter(
     "bellwether_connections_refused", "Upgrades refused.", labelnames=("status",)
 )
@@ -91,6 +113,19 @@ opening_batch_size = Histogram(
 )
 openings_refused = Counter(
     "bellwether_openings_refused", "Clients told to come again because too many authenticate."
+)
+refreshes_waiting = Gauge(
+    "bellwether_refreshes_waiting", "Fresh tokens of open connections that wait to be proven."
+)
+refresh_batch_size = Histogram(
+    "bellwether_refresh_batch_size",
+    "Fresh tokens that were proven together.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200),
+)
+refreshes_refused = Counter(
+    "bellwether_refreshes_refused",
+    "Fresh tokens not looked at: too many waited, or their connection sent too many.",
+    labelnames=("why",),
 )
 subscription_changes_waiting = Gauge(
     "bellwether_subscription_changes_waiting",
@@ -122,6 +157,10 @@ frames_framed = Counter(
 )
 messages_expired = Counter(
     "bellwether_messages_expired", "Messages not delivered because they had expired."
+)
+messages_filtered = Counter(
+    "bellwether_messages_filtered",
+    "Live messages not given to a connection because its filters do not want them.",
 )
 messages_dropped = Counter(
     "bellwether_messages_dropped",

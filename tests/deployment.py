@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,16 +17,10 @@ from typing import Any
 import psycopg
 
 from tests.backends import POSTGRES, REDIS
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTUP_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,8 @@ class Server:
             with urllib.request.urlopen(request, data, timeout=timeout) as answer:
                 return _answer(answer.status, answer.read(), dict(answer.headers))
         except urllib.error.HTTPError as error:
-            return _answer(error.code, error.read(), dict(error.headers))
+            with error:
+                return _answer(error.code, error.read(), dict(error.headers))
 
     def publish(self, key: str, topic: str, payload: Any, **more: Any) -> Answer:
         """Publish one message over REST."""

@@ -59,6 +59,10 @@ def test_an_old_sqlite_is_refused_where_it_is_used(monkeypatch: pytest.MonkeyPat
         ({"RETENTION": 60, "SESSION": 60}, []),
         ({"ALLOWED_ORIGINS": ["https://a.example", "http://[::1]:8000"]}, []),
         ({"ALLOWED_ORIGINS": ["a.example", "https://a.example/", "*"]}, ["notifications.E004"] * 3),
+        ({"RETRY_POLICIES": '{"service": {"maxDelay": 60000}}'}, []),
+        ({"RETRY_POLICIES": {"service": {"maxDelay": 60_000}}}, []),
+        ({"RETRY_POLICIES": '{"robot": {}}'}, ["notifications.E004"]),
+        ({"RETRY_POLICIES": "not json"}, ["notifications.E004"]),
         ({"NEW_KEY": 1}, ["notifications.E004"]),
     ],
 )

@@ -26,6 +26,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Lines], str]]] = {
     "latency": tables.latency,
     "connect": tables.connect,
     "resume": tables.resume,
+    "reconnect": tables.reconnect,
     "scale": tables.scale,
 }
 _MARKED: Final = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)

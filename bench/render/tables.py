@@ -150,6 +150,20 @@ def resume(lines: Lines) -> str:
     return table(head, rows)
 
 
+def reconnect(lines: Lines) -> str:
+    """Clients that are cut off at once."""
+    line = lines.line("reconnect")
+    if line is None:
+        return "Not measured yet: `python -m bench.suite --only reconnect`."
+    head = ["cut off", "back", "half of them, ms", "all, ms", "chi-square", "server's core %"]
+    head += ["load's core %", "CPU ms each"]
+    busy = (line["server_core_busy"] * 100, line["load_core_busy"] * 100)
+    values = (line["back_p50_ms"], line["back_max_ms"], line["chi_square"], *busy)
+    said = [number(value) for value in (*values, line["cpu_ms_per_client"])]
+    counts = [f"{line['cut']:,}", f"{line['recovered']:,}"]
+    return table(head, [counts + said if line["complete"] else [MISSING] * len(head)])
+
+
 def scale(lines: Lines) -> str:
     """One process and two."""
     return _of(

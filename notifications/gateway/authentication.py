@@ -3,10 +3,12 @@
 import msgspec
 
 from accounts.principal import Principal
-from notifications.conf import conf
+from notifications.conf import conf, retry_policies
 from notifications.database import in_database
 from notifications.errors import NotificationError
 from notifications.gateway.connection import Connection
+from notifications.gateway.departures import note_return
+from notifications.gateway.refreshing import expires_in, withdrawn_frame
 from notifications.gateway.replays import read_client_cursor, wish_of
 from notifications.log.records import now_ms, to_ms
 from notifications.models import Subscription
@@ -18,12 +20,11 @@ from notifications.protocol.frames import (
     Heartbeat,
     HeldSubscription,
     Limits,
-    Retry,
     SubscriptionOptions,
-    Unsubscribed,
 )
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import PAYLOAD_BYTES
+from notifications.protocol.retries import policy_for
 from notifications.recovery.cursor import Offsets, Unrecovered
 from notifications.services.opening import ClientDescription, OpenedSession
 from notifications.services.subscriptions import (
@@ -35,15 +36,6 @@ from notifications.services.welcoming import Credentials
 
 CAPABILITIES = ("batch",)
 """Capabilities of a client that this server makes use of."""
-
-RETRY = Retry(
-    max_retries=0,
-    initial_delay=1_000,
-    max_delay=30_000,
-    backoff_multiplier=2.0,
-    jitter=True,
-    strategy="exponential",
-)
 
 
 async def authenticate(connection: Connection, frame: Auth) -> None:
@@ -59,6 +51,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
     older = process.by_handle.get(opened.handle)
     replaces = older is not None or opened.replaced in process.by_handle
     connection.opened(principal, frame.client_id, opened.handle, opened.connects)
+    note_return(frame)
     if older is not None and older.connects > opened.connects:
         # The session was resumed again meanwhile, and that was answered first.
         connection.disconnect(CloseCode.TAKEN_OVER, "The session was taken over.")
@@ -72,7 +65,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         connection.count_for_user(replaces=replaces)
         allowed, withdrawn = _split_by_grant(principal, opened.subscriptions)
         if withdrawn:
-            await in_database(drop_subscriptions, withdrawn)
+            await in_database(drop_subscriptions, [row.pk for row in withdrawn])
         await process.hub.follow(row.pattern for row in allowed)
         # The client may have been served by a process that was ahead of this one.
         await process.hub.reach(state)
@@ -83,13 +76,7 @@ async def authenticate(connection: Connection, frame: Auth) -> None:
         return
     _bring_into_force(connection, frame, principal, opened, allowed)
     for row in withdrawn:
-        connection.send(
-            Unsubscribed(
-                subscription_id=str(row.pk),
-                code="FORBIDDEN",
-                reason=f"The grant for {row.pattern!r} was withdrawn.",
-            )
-        )
+        connection.send(withdrawn_frame(str(row.pk), row.pattern))
 
 
 def _credentials(frame: Auth) -> Credentials:
@@ -153,17 +140,17 @@ def _bring_into_force(
             interval=int(conf().heartbeat_interval * 1000),
             timeout=int(conf().heartbeat_timeout * 1000),
         ),
-        retry=RETRY,
-        limits=_limits(),
-        expires_in=(
-            max(0, int(principal.expires_at * 1000) - now_ms())
-            if principal.expires_at is not None
-            else None
+        retry=policy_for(
+            frame.client.kind if frame.client is not None else None,
+            retry_policies(),
+            health=connection.process.health(),
         ),
+        limits=_limits(),
+        expires_in=expires_in(principal.expires_at),
         server_time=format_instant(now_ms()),
     )
     connection.act(connection.conversation.authenticated(success))
-    connection.connected()
+    connection.check_token()
     if opened.resumed:
         connection.replays.start(after, through, request_id=frame.id, after_resume=True)
 

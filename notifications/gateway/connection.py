@@ -50,6 +50,7 @@ from notifications.protocol.frames import (
     Unsubscribed,
 )
 from notifications.protocol.limits import BATCH_FRAMES
+from notifications.resilience.bucket import TokenBucket
 from notifications.services.sessions import SessionChange
 from notifications.topics.handling import window_of
 
@@ -85,7 +86,9 @@ class Connection:
     ) -> None:
         self.process = process
         self.codec = admitted.codec
-        self.conversation = ServerConversation(admitted.codec, frame_bytes=conf().frame_bytes)
+        self.conversation = ServerConversation(
+            admitted.codec, frame_bytes=conf().frame_bytes, health=process.health
+        )
         self.principal: Principal | None = None
         self.client_id = ""
         self.handle: uuid.UUID | None = None
@@ -123,6 +126,7 @@ class Connection:
         self._close_timeout = CLOSE_TIMEOUT
         self._ended = False
         self._is_counted = False
+        self.refreshes: TokenBucket | None = None
         self._state = State.CONNECTING
         self._reason = ""
         self._since = timezone.now()
@@ -283,6 +287,19 @@ class Connection:
         elif (change := self.describe()) is not None:
             self.process.note(change)  # it was closed while its session was opened
 
+    def renew(self, principal: Principal) -> None:
+        """Go on as what a fresh token proved: its grants, its expiry, the family that ends it.
+
+        Ask `check_token` afterwards.
+        """
+        self.principal = principal
+        self.subscriber.changed()  # whoever remembers what it may read asks again
+        self._deadlines.token_changed()
+
+    def check_token(self) -> None:
+        """Tell the client when its token is about to expire; close when it has."""
+        self._deadlines.check_token()
+
     def count_for_user(self, *, replaces: bool) -> None:
         """Count this connection for its user; raises TooManyConnections.
 
@@ -306,10 +323,6 @@ class Connection:
         if wish is not None:
             self.subscriber.client_window = window_of(most, wish.max_delay)
             self.subscriber.changed()
-
-    def connected(self) -> None:
-        """Note that auth_success is on its way."""
-        self._deadlines.check_token()
 
     def describe(self) -> SessionChange | None:
         """Return the state of the session as it is now, or None without one."""

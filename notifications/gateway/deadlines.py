@@ -76,6 +76,10 @@ class Deadlines:
         else:
             self.check_token()
 
+    def token_changed(self) -> None:
+        """Count from the expiry of the connection's new token."""
+        self._told_expiry = False
+
     def check_token(self) -> None:
         """Tell the client when its token is about to expire; close when it has."""
         connection = self._connection

@@ -1,7 +1,9 @@
-"""What a close code makes of the session whose socket it closed."""
+"""How connections ended: what a close code makes of a session, and what clients say of it later."""
 
+from notifications import metrics
 from notifications.models import Session
 from notifications.protocol.codes import CloseCode, reconnects
+from notifications.protocol.frames import Auth
 
 State = Session.State
 
@@ -17,6 +19,28 @@ _REASONS: dict[int, str] = {
     CloseCode.DISCONNECTED: "server_initiated",
     CloseCode.TAKEN_OVER: "taken_over",
 }
+
+
+CLIENT_REASONS = frozenset(
+    {
+        "client_initiated",
+        "server_initiated",
+        "network_error",
+        "authentication_failed",
+        "timeout",
+        "protocol_error",
+    }
+)
+"""What our client libraries say of the connection before; whatever else is sent is `other`."""
+
+
+def note_return(auth: Auth) -> None:
+    """Count what a client says of the connection before this one."""
+    if auth.attempt is not None:
+        metrics.connect_attempts.observe(auth.attempt)
+    reason = auth.last_disconnect_reason
+    if reason:
+        metrics.reconnects.labels(reason if reason in CLIENT_REASONS else "other").inc()
 
 
 def state_after_close(code: int) -> tuple[State, str]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,7 +11,7 @@ import structlog
 from notifications import metrics
 from notifications.conf import conf
 from notifications.database import in_database
-from notifications.errors import RateLimited, Unavailable
+from notifications.errors import BadFrame, RateLimited, Unavailable
 from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
@@ -20,12 +21,20 @@ from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
 from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
+from notifications.resilience.bucket import TokenBucket
 from notifications.services.policies import policies
+from notifications.topics.filters import Filter, parse_filter
 from notifications.topics.handling import window_of
 from notifications.topics.partitions import partitions_of
 
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
+
+BURST = 100
+"""Replays that a connection may ask for in a row: one for each subscription that it may hold."""
+
+RATE = 2.0
+"""Replays a second that it may go on with."""
 
 LEVEL_DEADLINE = 10.0
 """Seconds that a request may wait until its connection has caught up after a replay."""
@@ -36,13 +45,14 @@ logger = structlog.get_logger(__name__)
 class Replays:
     """The replay of a connection that is under way, if there is one."""
 
-    __slots__ = ("_connection", "_is_complete", "_missed", "_task")
+    __slots__ = ("_asked", "_connection", "_is_complete", "_missed", "_task")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._task: asyncio.Task[None] | None = None
         self._is_complete = False
         self._missed: Replay | None = None
+        self._asked: TokenBucket | None = None  # most connections never ask
 
     @property
     def place(self) -> Offsets | None:
@@ -57,21 +67,39 @@ class Replays:
         return splice.place if splice is not None else self._missed.after
 
     async def require_none(self) -> None:
-        """Raise RateLimited while a replay is going out, or too many others wait for theirs.
+        """Raise RateLimited while a replay is going out, or too many others wait for theirs, or
+        this client has asked too often.
 
         After its replay_complete a connection catches up with live delivery; that is waited for,
         as the next replay ends where the client has had everything.
         """
         if self._connection.process.hub.turns.is_full:
+            metrics.replays_refused.labels("line").inc()
             raise RateLimited("Too many clients replay now; ask again later.", retry_after=5000)
+        self._require_rate()
         if self._task is None or self._task.done():
             return
         if self._is_complete:
             await asyncio.wait([self._task], timeout=LEVEL_DEADLINE)
         if not self._task.done():
+            metrics.replays_refused.labels("busy").inc()
             raise RateLimited(
                 "A replay is going out on this connection; wait for its replay_complete.",
                 retry_after=1000,
+            )
+
+    def _require_rate(self) -> None:
+        if not conf().rate_limits:
+            return
+        now = asyncio.get_running_loop().time()
+        if self._asked is None:
+            self._asked = TokenBucket(RATE, BURST, now=now)
+        wait = self._asked.take(now)
+        if wait:
+            metrics.replays_refused.labels("rate").inc()
+            raise RateLimited(
+                "This connection asked for many replays lately; ask less often.",
+                retry_after=ceil(wait * 1000),
             )
 
     def start(
@@ -91,8 +119,6 @@ class Replays:
         after: why it cannot be whole, when that is known already.
         """
         connection = self._connection
-        principal = connection.principal
-        assert principal is not None
         replay = Replay(
             after=through if isinstance(after, Unrecovered) else after,
             through=through,
@@ -102,7 +128,7 @@ class Replays:
             ignore_begin=ignore_begin,
             after_resume=after_resume,
             max_age=max_age,
-            permitted=lambda topic: may_subscribe(principal, topic),
+            permitted=self._may_read,
         )
         self._is_complete = False
         if after_resume:
@@ -110,6 +136,10 @@ class Replays:
         known = after if isinstance(after, Unrecovered) else None
         end = connection.process.hub.cursor_at(through)
         self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
+
+    def _may_read(self, topic: str) -> bool:
+        principal = self._connection.principal  # asked anew: a refresh may bring other grants
+        return principal is not None and may_subscribe(principal, topic)
 
     def stop(self) -> None:
         """Send nothing of it any more."""
@@ -220,4 +250,17 @@ def wish_of(row: Subscription, *, epoch: str, partitions: int) -> Wish:
         max_age=options.get("maxReplayAge"),
         missed=options.get("replayMissed") is not False,
         window=window_of(batch.get("maxSize"), batch.get("maxDelay")),
+        filter=_filter_of(row),
     )
+
+
+def _filter_of(row: Subscription) -> Filter | None:
+    tree = row.options.get("filter")
+    if tree is None:
+        return None
+    try:
+        return parse_filter(tree)
+    except BadFrame as error:
+        # It was checked when it came; whoever changed it since must not cost anybody a message.
+        logger.warning("a filter is not understood; all is sent", id=row.pk, error=error.message)
+        return None

@@ -18,9 +18,8 @@ from notifications.errors import (
 )
 from notifications.gateway.authentication import authenticate
 from notifications.gateway.connection import Connection
-from notifications.gateway.replays import (
-    read_client_cursor,
-)
+from notifications.gateway.refreshing import refresh
+from notifications.gateway.replays import read_client_cursor
 from notifications.gateway.subscribing import subscribe
 from notifications.log.records import Publication, now_ms
 from notifications.protocol.conversation import Action, Authenticate, Request, Send
@@ -31,6 +30,7 @@ from notifications.protocol.frames import (
     Pong,
     Publish,
     Published,
+    Refresh,
     Replay,
     RequestId,
     Subscribe,
@@ -101,8 +101,10 @@ class Requests:
                     await self._verify(frame)
                 case Ack():
                     self._ack(frame)
+                case Refresh():
+                    await refresh(self._connection, frame)
                 case _:
-                    raise AssertionError(f"the conversation let {frame!r} through")
+                    raise AssertionError(f"the conversation let {type(frame)} through")
         except NotificationError as error:
             self._connection.send_error(error, request_id)
         except Exception:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import msgspec
 from django.utils import timezone
 
-from notifications.errors import AlreadySubscribed, BadFrame, NotificationError
+from notifications.database import in_database
+from notifications.errors import AlreadySubscribed, NotificationError
 from notifications.gateway.connection import Connection
 from notifications.gateway.replays import (
     leaving_on_failure,
@@ -13,12 +14,12 @@ from notifications.gateway.replays import (
     since_place,
     wish_of,
 )
-from notifications.hub.subscriber import Wish
 from notifications.log.records import to_ms
-from notifications.protocol.frames import RequestId, Subscribe, Subscribed, SubscriptionOptions
+from notifications.protocol.frames import Subscribe, Subscribed, SubscriptionOptions
 from notifications.protocol.instants import format_instant
 from notifications.recovery.cursor import Offsets, Unrecovered, named
-from notifications.services.subscriptions import Addition, check_subscription
+from notifications.services.subscriptions import Addition, check_subscription, find_subscription
+from notifications.topics.filters import parse_filter
 
 
 async def subscribe(connection: Connection, frame: Subscribe) -> None:
@@ -28,7 +29,7 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
     pattern = check_subscription(connection.principal, frame.topic)
     options = frame.options or SubscriptionOptions()
     if options.filter is not None:
-        raise BadFrame("Server-side filters are not served yet; leave options.filter out.")
+        parse_filter(options.filter)
     replays = options.since is not None or options.replay_missed is True
     if replays:
         await connection.replays.require_none()
@@ -53,8 +54,10 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
                 )
             )
         except NotificationError as error:
+            if isinstance(error, AlreadySubscribed):
+                await _bring_into_force(connection, pattern, error, place)
             require_epoch(connection, cursor.epoch)
-            _refuse(connection, frame.id, pattern, error, place)
+            connection.send_error(error, frame.id)
             await hub.attach(subscriber)
             return
         # Otherwise the row is kept for the client's next connection.
@@ -91,20 +94,22 @@ async def _place_asked_for(
     return await since_place(connection, pattern, options.since, place)
 
 
-def _refuse(
-    connection: Connection,
-    request_id: RequestId,
-    pattern: str,
-    error: NotificationError,
-    place: Offsets,
+async def _bring_into_force(
+    connection: Connection, pattern: str, error: AlreadySubscribed, place: Offsets
 ) -> None:
-    if isinstance(error, AlreadySubscribed):
-        # Usually it is in force here too. If it is not (an earlier request was given up, but
-        # took effect; another socket of this client subscribed while this one began), it is
-        # now: what `verify` and auth_success call active must be delivered.
-        subscription_id = str((error.data or {})["subscriptionId"])
-        held = connection.subscriber.wishes.get(pattern)
-        if held is None or held.id != subscription_id:
-            wish = Wish(subscription_id, begin=place)
-            connection.process.hub.add(connection.subscriber, pattern, wish)
-    connection.send_error(error, request_id)
+    """See that what the client is told it holds is delivered.
+
+    Usually it is in force here already. If it is not (an earlier request was given up, but took
+    effect; another socket of this client subscribed while this one began), it is now, as it was
+    asked for: what `verify` and auth_success call active must be delivered.
+    """
+    subscription_id = str((error.data or {})["subscriptionId"])
+    held = connection.subscriber.wishes.get(pattern)
+    if held is not None and held.id == subscription_id:
+        return
+    hub = connection.process.hub
+    row = await in_database(find_subscription, subscription_id)
+    if row is None or connection.is_closing:
+        return  # it has just been ended
+    wish = wish_of(row, epoch=hub.identity.epoch, partitions=hub.identity.partition_count)
+    hub.add(connection.subscriber, pattern, replace(wish, begin=place))

@@ -3,15 +3,24 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from notifications.hub.content import Content
 from notifications.hub.pages import Kept
 from notifications.hub.replay import ROOM_DEADLINE
 from notifications.hub.subscriber import Subscriber
 from notifications.hub.survey import BREATH
-from notifications.log.records import now_ms
+from notifications.log.records import Record, now_ms
 from notifications.recovery.cursor import Offsets
 
 DETACHED_PAUSE = 0.05
 """Seconds between two looks whether a connection follows live again."""
+
+
+def wants(subscriber: Subscriber, record: Record) -> bool:
+    """Tell whether a message matches one of a connection's subscriptions, and passes its filter."""
+    content = Content(record)
+    return any(
+        wish.filter is None or wish.filter(content) for wish in subscriber.wanting(record.topic)
+    )
 
 
 class Giver:
@@ -56,7 +65,7 @@ class Giver:
             record = kept.record
             if record.offset > place[record.partition] or 0 < record.expires_at <= now:
                 continue
-            if subscriber.wanting(record.topic):
+            if wants(subscriber, record):
                 subscriber.give(kept.frame(subscriber.codec, replayed=True))
                 given += 1
         return len(messages), given

@@ -16,7 +16,14 @@ from notifications import metrics
 from notifications.hub.encoded import encode_record
 from notifications.hub.pages import PAGE, Kept, Pages
 from notifications.hub.subscriber import Subscriber
-from notifications.hub.survey import BREATH, SHARED_SPAN, Found, Survey, TooManyError
+from notifications.hub.survey import (
+    BREATH,
+    READ_BYTES,
+    SHARED_SPAN,
+    Found,
+    Survey,
+    TooManyError,
+)
 from notifications.hub.turns import Turns
 from notifications.hub.wanted import Replay, Wanted
 from notifications.log.read import CHUNK, read_at, read_purged, read_state
@@ -27,9 +34,6 @@ from notifications.topics.partitions import partitions_of
 
 WINDOW = 20 * PAGE
 """Offsets of a partition that are surveyed at once for a connection that catches up alone."""
-
-READ_BYTES = 262_144
-"""Bytes that are read at once for one connection, unless one message has more."""
 
 PURGED_BOUND = 1_000
 """Topics with purged messages that are compared with what a client wants; where there are more,

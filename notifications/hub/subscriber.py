@@ -8,11 +8,12 @@ from notifications.hub.encoded import Encoded
 from notifications.protocol.codec import JSON, Codec
 from notifications.recovery.cursor import Offsets
 from notifications.recovery.splice import Splice
+from notifications.topics.filters import Filter
 from notifications.topics.handling import Handling, Window
 from notifications.topics.matching import matches
 
 KNOWN_TOPICS = 1_000
-"""Topics whose windows a connection remembers."""
+"""Topics whose windows, and whose filters, a connection remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Wish:
     partition, is not wanted. max_age: milliseconds; what was older when it could have been
     replayed is not wanted from a replay. missed: whether anything is wanted from a replay after a
     resume. window: how long a live message may wait for others; None where that is left open.
+    filter: which messages are wanted; None for all.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Wish:
     max_age: int | None = None
     missed: bool = True
     window: Window | None = None
+    filter: Filter | None = None
 
     def begins_before(self, partition: int, offset: int) -> bool:
         """Tell whether a place lies after the beginning."""
@@ -46,12 +49,14 @@ class Subscriber:
 
     __slots__ = (
         "_closed",
+        "_filters",
         "acked",
         "buffer",
         "client_window",
         "codec",
         "delivered",
         "detached",
+        "is_plain",
         "lost",
         "splice",
         "tell_gap",
@@ -91,6 +96,9 @@ class Subscriber:
         """How long its live messages may wait for others, as the client said for all of them."""
         self.windows: dict[str, list[Window | None]] | None = None
         """The same by topic, for each wish that matches; None while it leaves all of it open."""
+        self.is_plain = True
+        """Whether it wants whatever matches, and leaves it open how long that may wait."""
+        self._filters: dict[str, tuple[Filter, ...] | None] | None = None
         self._closed = False
 
     def give(self, frame: Encoded, window: Window | None = None) -> None:
@@ -103,6 +111,23 @@ class Subscriber:
         self.version += 1
         own = self.client_window or any(wish.window for wish in self.wishes.values())
         self.windows = {} if own else None
+        self._filters = {} if any(wish.filter for wish in self.wishes.values()) else None
+        self.is_plain = self.windows is None and self._filters is None
+
+    def filters(self, topic: str) -> tuple[Filter, ...] | None:
+        """Return the filters of which one must want a message of a topic; None where all are
+        wanted, as by a wish without a filter.
+        """
+        if self._filters is None:
+            return None
+        if topic in self._filters:
+            return self._filters[topic]
+        if len(self._filters) >= KNOWN_TOPICS:
+            self._filters.clear()
+        own = [wish.filter for wish in self.wanting(topic)]
+        found = tuple(one for one in own if one is not None)
+        self._filters[topic] = kept = found if len(found) == len(own) else None
+        return kept
 
     def window(self, topic: str, rules: Handling) -> Window | None:
         """Return how long a live message may wait for others.
@@ -110,7 +135,8 @@ class Subscriber:
         A wish's own window counts before the client's, and that before the policy's (`rules`); of
         several wishes the one that waits least.
         """
-        assert self.windows is not None
+        if self.windows is None:
+            return rules.window
         found = self.windows.get(topic)
         if found is None:
             if len(self.windows) >= KNOWN_TOPICS:

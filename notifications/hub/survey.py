@@ -16,7 +16,7 @@ from notifications.hub.pages import PAGE, Pages
 from notifications.hub.turns import Turns
 from notifications.hub.wanted import Caps, Wanted
 from notifications.log.headlines import HEADLINES, Headline, first_since, read_headlines
-from notifications.log.read import find_topics
+from notifications.log.read import CHUNK, find_topics, read_at
 from notifications.log.records import Record, now_ms
 from notifications.recovery.cursor import Offsets
 
@@ -24,9 +24,16 @@ LOOKED_AT = 100_000
 """Messages that are looked at for one replay; ten times as many as it may bring, where that is
 more. Over it, it is too much."""
 
+FILTERED_BYTES = 67_108_864
+"""Bytes of messages that are read for the filters of one replay before it is known whether it can
+be whole. Over it, it is too much."""
+
 SHARED_SPAN = 4 * PAGE
 """Offsets of a partition that are read for everybody when one client needs them; a client that
 needs more is read for alone, and of its topics only if it has few."""
+
+READ_BYTES = 262_144
+"""Bytes that are read at once for one connection, unless one message has more."""
 
 BREATH = 100
 """Messages after which other connections have their turn."""
@@ -79,6 +86,7 @@ class Survey:
         self._most = max(LOOKED_AT, 10 * caps.total) if caps is not None else 0
         self._looked = 0
         self._total = 0
+        self._filtered_bytes = 0
         self._by_policy: dict[str, int] = {}
 
     async def of_replay(self, starts: Mapping[int, int], through: Offsets) -> dict[int, Found]:
@@ -187,6 +195,7 @@ class Survey:
         lines: AsyncGenerator[Sequence[Record | Headline], None],
     ) -> Found:
         messages: list[tuple[int, int]] = []
+        doubtful: list[tuple[int, int]] = []
         async with aclosing(lines):
             async for some in lines:
                 now = now_ms()
@@ -196,10 +205,42 @@ class Survey:
                 for number, line in enumerate(some, 1):
                     if number % BREATH == 0:
                         await asyncio.sleep(0)
-                    if self._wanted(line, partition, now):
-                        self._count(line.topic)
-                        messages.append((line.offset, _size(line)))
+                    if not self._wanted(line, partition, now):
+                        continue
+                    if self._is_open(line):
+                        doubtful.append((line.offset, _size(line)))
+                        continue
+                    self._count(line.topic)
+                    messages.append((line.offset, _size(line)))
+        messages += await self._filtered(partition, Found(after, through, doubtful))
         return Found(after, through, messages)
+
+    def _is_open(self, line: Record | Headline) -> bool:
+        """Tell whether a filter has to see a message before it counts."""
+        return (
+            self._caps is not None
+            and isinstance(line, Headline)
+            and not self._wanted.is_certain(line.topic)
+        )
+
+    async def _filtered(self, partition: int, doubtful: Found) -> list[tuple[int, int]]:
+        """Read messages of which headlines say too little; return those that are wanted."""
+        wanted: list[tuple[int, int]] = []
+        after = doubtful.after
+        while offsets := doubtful.next(after, count=CHUNK, size=READ_BYTES):
+            metrics.replay_reads.inc()
+            records, _ = await self._turns.read(read_at, partition, offsets)
+            now, after = now_ms(), offsets[-1]
+            for number, record in enumerate(records, 1):
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
+                self._filtered_bytes += _size(record)
+                if self._filtered_bytes > FILTERED_BYTES:
+                    raise TooManyError
+                if self._wanted(record, partition, now):
+                    self._count(record.topic)
+                    wanted.append((record.offset, _size(record)))
+        return wanted
 
     def _count(self, topic: str) -> None:
         caps = self._caps

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from notifications.hub.content import Content
 from notifications.hub.subscriber import Subscriber, Wish
 from notifications.log.headlines import Headline
 from notifications.log.records import Record
@@ -63,19 +64,37 @@ class Wanted:
         self._wild: list[tuple[str, Wish]] = []
 
     def __call__(self, message: Record | Headline, partition: int, now: int) -> bool:
-        """Tell it for a message at a moment (milliseconds)."""
+        """Tell it for a message at a moment (milliseconds).
+
+        Of a headline: whether it may be wanted, as a filter needs the message; see `is_certain`.
+        """
         if 0 < message.expires_at <= now:
             return False
-        replay = self._replay
+        content: Content | None = None
         for wish in self._wishes(message.topic):
             if not self._begins_before(wish, partition, message.offset):
                 continue
-            if replay is None or (wish.max_age is None and replay.max_age is None):
+            if self._is_too_old(wish, message, now):
+                continue
+            if wish.filter is None or isinstance(message, Headline):
                 return True
-            ages = [age for age in (wish.max_age, replay.max_age) if age is not None]
-            if not ages or now - message.published_at <= min(ages):
+            content = content or Content(message)
+            if wish.filter(content):
                 return True
         return False
+
+    def is_certain(self, topic: str) -> bool:
+        """Tell whether a headline of a topic says all that it takes: nothing there is filtered."""
+        return all(wish.filter is None for wish in self._wishes(topic))
+
+    def _is_too_old(self, wish: Wish, message: Record | Headline, now: int) -> bool:
+        if self._replay is None:
+            return False
+        asked, own = self._replay.max_age, wish.max_age
+        if asked is None and own is None:
+            return False
+        ages = [age for age in (own, asked) if age is not None]
+        return now - message.published_at > min(ages)
 
     def by_place(self, topic: str, partition: int, offset: int) -> bool:
         """Tell it for a place of which nothing else is known any more."""

@@ -145,6 +145,11 @@ class AppendQueue:
         """Bytes that wait."""
         return self._bytes.used
 
+    @property
+    def fullness(self) -> float:
+        """What waits as a share of its bound, in number or in bytes: the larger of the two."""
+        return max(self._count.fullness, self._bytes.fullness)
+
     def require_room(self, holder: str) -> None:
         """Refuse early what would be refused later; raises Overloaded, RateLimited.
 

@@ -46,6 +46,12 @@ class Gate:
         self._open = 0
         self._unknown = 0
 
+    @property
+    def fullness(self) -> float:
+        """The sockets that are open as a share of the limit; 0 without one."""
+        most = conf().max_connections
+        return self._open / most if most else 0.0
+
     def refusal(self, address: str, *, now: float) -> Refused | None:
         """Say why a socket more is not let in, or None."""
         most = conf().max_connections

@@ -14,7 +14,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.utils import timezone
 
 from notifications import metrics
-from notifications.conf import conf
+from notifications.conf import conf, retry_policies
 from notifications.database import in_background, in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub
@@ -28,8 +28,10 @@ from notifications.process.gate import Gate
 from notifications.process.live import LiveConnection
 from notifications.process.redelivering import REDELIVERY_INTERVAL, Redeliveries
 from notifications.process.rounds import Rounds
+from notifications.resilience.health import Signs, health_of
 from notifications.services.acknowledgements import Acknowledgements
 from notifications.services.policies import KEPT_SECONDS, policies
+from notifications.services.renewing import Renewals
 from notifications.services.servers import (
     BEAT_INTERVAL,
     beat,
@@ -45,7 +47,7 @@ from notifications.services.sessions import SessionChange
 from notifications.services.subscriptions import SubscriptionChanges
 from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.welcoming import Openings
-from notifications.services.writer import relay_by_own_loop, relay_through
+from notifications.services.writer import relay_by_own_loop, relay_through, writer
 from notifications.stopping import stop_tasks
 
 STOP_TIMEOUT = 5.0
@@ -75,6 +77,7 @@ class Process:
         self.gate = Gate(now=self._loop.time())
         self._changes = SessionChanges()
         self.openings = Openings(self.server_id, note=self.note)
+        self.renewals = Renewals()
         self.subscriptions = SubscriptionChanges()
         self.acknowledgements = Acknowledgements()
         self._endings = Endings(self.server_id, self.connections, self.by_handle)
@@ -87,6 +90,7 @@ class Process:
 
         A start that fails leaves nothing behind.
         """
+        retry_policies()  # a setting that cannot be read stops the start, and no client's `auth`
         await in_database(log_identity)  # publishing asks for it in the event loop
         identity = await in_database(read_identity)  # its epoch may be newer than what is kept
         layer = get_channel_layer()
@@ -129,6 +133,8 @@ class Process:
                 self._every(pause, self._sweep, name="sweeps"),
                 self._every(min(pause, DELIVERIES_PAUSE), self._sweep_deliveries, name="retries"),
             ]
+        metrics.health.set_function(self.health)
+        metrics.loop_lag.set_function(lambda: self._rounds.lag)
         metrics.tasks.set_function(lambda: len(asyncio.all_tasks(self._loop)))
         logger.info("server started", server=self.server_id, epoch=identity.epoch)
 
@@ -141,6 +147,7 @@ class Process:
             await self._redeliveries.stop()
         self._rounds.stop()
         await self.openings.stop()
+        await self.renewals.stop()
         await self.subscriptions.stop()
         await self.hub.stop()
         await self._changes.finish(within=STOP_TIMEOUT)
@@ -149,6 +156,18 @@ class Process:
             await in_database(stop_server, self.server_id, now=timezone.now())
         except Unavailable:
             logger.warning("stopped without telling the database; other servers will notice")
+
+    def health(self) -> float:
+        """Return how well this server is, above 0 and at most 1."""
+        return health_of(
+            Signs(
+                connections=self.gate.fullness,
+                queue=writer().queue.fullness,
+                lag=self._rounds.lag,
+                bus_is_behind=self.hub.bus.is_behind,
+                log_is_away=not self.hub.log_reachable,
+            )
+        )
 
     # --- Connections --------------------------------------------------------------------------
 

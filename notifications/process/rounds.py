@@ -12,6 +12,9 @@ import structlog
 PARTS = 20
 """Ticks of a round: each visits one part of the connections, so that no turn is long."""
 
+LAG_KEPT = 0.9
+"""How much of a lag is still counted a tick later: a second's is forgotten within ten."""
+
 ROUND = 5.0
 """Seconds in which every connection is visited once, unless heartbeats are more often."""
 
@@ -36,11 +39,14 @@ class Rounds:
         self._parts: list[set[Visited]] = [set() for _ in range(PARTS)]
         self._tick = min(ROUND, heartbeat / 2) / PARTS
         self._next = 0
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self.lag = 0.0
+        """Seconds by which the event loop was late lately: the worst tick, less each time."""
 
     def start(self) -> None:
         """Begin to visit."""
-        self._timer = self._loop.call_later(self._tick, self._visit)
+        self._plan(self._loop.time())
 
     def stop(self) -> None:
         """Visit nobody any more."""
@@ -58,11 +64,16 @@ class Rounds:
     def _part_of(self, one: Visited) -> set[Visited]:
         return self._parts[(id(one) >> 6) % PARTS]  # addresses are multiples of at least 16
 
+    def _plan(self, now: float) -> None:
+        self._due = now + self._tick
+        self._timer = self._loop.call_at(self._due, self._visit)
+
     def _visit(self) -> None:
-        self._timer = self._loop.call_later(self._tick, self._visit)
+        now = self._loop.time()
+        self.lag = max(now - self._due, self.lag * LAG_KEPT)
+        self._plan(now)
         part = self._parts[self._next]
         self._next = (self._next + 1) % PARTS
-        now = self._loop.time()
         for one in list(part):
             try:
                 one.check_deadlines(now)

@@ -60,6 +60,9 @@ class Auth(Frame, frozen=True, kw_only=True, tag="auth"):
     last_disconnect_reason: Text | None = None
     batch: Annotated[Batch, _Object] | None = None
 
+    def __repr__(self) -> str:
+        return f"Auth(client_id={self.client_id!r})"  # no token or session reaches a log
+
 
 class Subscribe(Frame, frozen=True, kw_only=True, tag="subscribe"):
     """Ask for a topic's messages. Answered by subscribed.
@@ -153,6 +156,9 @@ class Refresh(Frame, frozen=True, kw_only=True, tag="refresh"):
 
     id: RequestId
     token: Token
+
+    def __repr__(self) -> str:
+        return f"Refresh(id={self.id!r})"  # no token reaches a log
 
 
 class PresenceRequest(Frame, frozen=True, kw_only=True, tag="presence"):

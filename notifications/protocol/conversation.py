@@ -5,6 +5,7 @@ the actions in their order. Which event is legal when is a table, notifications.
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -84,15 +85,32 @@ class ServerConversation:
 
     Holds at most BATCH_FRAMES messages of `frame_bytes` in all while AUTHENTICATING, and the
     times of the last STRUCTURAL_FAULTS faults.
-    codec: the subprotocol's. frame_bytes: the largest WebSocket message.
+    codec: the subprotocol's. frame_bytes: the largest WebSocket message. health: tells the
+    server's, for clients that are to come back.
     """
 
-    __slots__ = ("_auth_id", "_codec", "_faults", "_frame_bytes", "_held", "_held_bytes", "state")
+    __slots__ = (
+        "_auth_id",
+        "_codec",
+        "_faults",
+        "_frame_bytes",
+        "_health",
+        "_held",
+        "_held_bytes",
+        "state",
+    )
 
-    def __init__(self, codec: Codec, *, frame_bytes: int = FRAME_BYTES) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        frame_bytes: int = FRAME_BYTES,
+        health: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self.state = State.AWAITING_AUTH
         self._codec = codec
         self._frame_bytes = frame_bytes
+        self._health = health
         self._auth_id: int | str | None = None
         self._held: list[tuple[bytes, float]] = []
         self._held_bytes = 0
@@ -196,6 +214,7 @@ class ServerConversation:
             reason=reason or close.reason,
             reconnect=reconnects(code),
             retry_after=retry_after,
+            health=self._health() if reconnects(code) else None,
         )
         return [Send(frame), close]
 

@@ -16,6 +16,7 @@ from notifications.protocol.client_frames import (
     ClientFrame,
     Ping,
     Publish,
+    Refresh,
     Replay,
     Subscribe,
     Unsubscribe,
@@ -68,7 +69,7 @@ FRAMES: dict[str, type[ClientFrame]] = {
 """Every type that a client may send, and its record."""
 
 SERVED: frozenset[type[ClientFrame]] = frozenset(
-    {Subscribe, Unsubscribe, Publish, Replay, Verify, Ack, Ping}
+    {Subscribe, Unsubscribe, Publish, Replay, Verify, Ack, Refresh, Ping}
 )
 """What the server carries out once a connection is open; other types get UNKNOWN_TYPE."""
 

@@ -214,12 +214,14 @@ class Disconnect(Frame, frozen=True, kw_only=True, tag="disconnect"):
     reason: the same for a person.
     reconnect: whether the client is to come back.
     retry_after: milliseconds to wait before.
+    health: the server's, where the client is to come back; None counts as 1.
     """
 
     code: int
     reason: str
     reconnect: bool
     retry_after: int | None = None
+    health: float | None = None
 
 
 class Error(Frame, frozen=True, kw_only=True, tag="error"):

@@ -233,6 +233,7 @@ class Retry(Record, frozen=True, kw_only=True):
     backoff_multiplier: factor between delays.
     jitter: whether delays are spread at random.
     strategy: the shape of the delays.
+    health: the server's, above 0 and at most 1, by which `adaptive` divides; None counts as 1.
     """
 
     max_retries: int
@@ -241,6 +242,7 @@ class Retry(Record, frozen=True, kw_only=True):
     backoff_multiplier: float
     jitter: bool
     strategy: Literal["exponential", "linear", "fixed", "adaptive"]
+    health: float | None = None
 
 
 class Limits(Record, frozen=True, kw_only=True):

@@ -29,6 +29,11 @@ class SharedBound:
         self.used = 0
         self._held: dict[str, int] = {}
 
+    @property
+    def fullness(self) -> float:
+        """What is held of it, from 0 to 1."""
+        return self.used / self.bound if self.bound else 1.0
+
     def room(self, holder: str, amount: int) -> Room:
         """Tell whether a holder may have so much more; takes nothing."""
         free = self.bound - self.used

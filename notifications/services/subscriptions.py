@@ -194,14 +194,19 @@ def _removed(change: Removal, mine: Mapping[str, Subscription]) -> Subscription:
     )
 
 
-def drop_subscriptions(subscriptions: Iterable[Subscription]) -> None:
+def find_subscription(subscription_id: str) -> Subscription | None:
+    """Return a subscription by its id, or None."""
+    return Subscription.objects.filter(pk=subscription_id).first()
+
+
+def drop_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> None:
     """Forget subscriptions whose grant is gone."""
-    Subscription.objects.filter(pk__in=[row.pk for row in subscriptions]).delete()
+    Subscription.objects.filter(pk__in=list(subscription_ids)).delete()
 
 
 def end_subscriptions(subscriptions: Sequence[Subscription]) -> None:
     """End subscriptions from the server's side; clients that are connected hear of it at once."""
-    drop_subscriptions(subscriptions)
+    drop_subscriptions(row.pk for row in subscriptions)
     for start in range(0, len(subscriptions), ENDED_AT_ONCE):
         chunk = subscriptions[start : start + ENDED_AT_ONCE]
         tell_servers({"dropped": [str(row.pk) for row in chunk]})

@@ -96,7 +96,7 @@ def welcome(
     for number, one in enumerate(batch):
         principal = proven[one.token]
         if isinstance(principal, CredentialsError):
-            answers[number] = _refusal(principal)
+            answers[number] = refusal_of(principal)
         else:
             openings[number] = Opening(principal, one.client, one.resume)
     if openings:
@@ -112,5 +112,6 @@ def welcome(
     return [answers[number] for number in range(len(batch))]
 
 
-def _refusal(error: CredentialsError) -> NotificationError:
+def refusal_of(error: CredentialsError) -> NotificationError:
+    """Return the protocol's error for credentials that prove nothing."""
     return (TokenExpired if error.code == TokenExpired.code else Unauthenticated)(str(error))

@@ -118,6 +118,25 @@ def test_resuming_is_judged_by_its_slower_case() -> None:
     assert [part.met for part in judge(lines)] == [True, False, True, True, False]
 
 
+def test_clients_that_are_cut_off_have_a_table() -> None:
+    stored = {
+        "entry": "reconnect",
+        "complete": True,
+        "cut": 1000,
+        "recovered": 1000,
+        "back_p50_ms": 4321.0,
+        "back_max_ms": 5432.1,
+        "chi_square": 6.16,
+        "server_core_busy": 0.25,
+        "load_core_busy": 0.9,
+        "cpu_ms_per_client": 2.2,
+    }
+    [row] = tables.reconnect(Lines([stored])).splitlines()[2:]
+    assert row == "| 1,000 | 1,000 | 4,321 | 5,432 | 6.16 | 25.0 | 90.0 | 2.20 |"
+    assert "4,321" not in tables.reconnect(Lines([stored | {"complete": False}]))
+    assert "Not measured yet" in tables.reconnect(Lines([]))
+
+
 def test_without_lines_everything_is_said_to_be_unmeasured() -> None:
     lines = Lines([])
     assert "**no**" not in targets(lines)

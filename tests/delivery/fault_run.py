@@ -6,7 +6,6 @@ Everything that happens goes into a history; tests/delivery/checker.py judges it
 import asyncio
 import json
 import random
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,6 +35,7 @@ from tests.delivery.history import (
 from tests.delivery.report import Report
 from tests.delivery.subscriber_state import SubscriberState
 from tests.deployment import Deployment, Server
+from tests.ports import free_port
 
 TOPICS = [
     f"{group}.{leaf}"
@@ -83,7 +83,8 @@ class Parameters:
     """What a run is made of.
 
     seconds: of publishing, all in all. kills: how many, evenly. rate: publishes a second.
-    down: seconds that a killed server stays away. env: for the servers.
+    down: seconds that a killed server stays away. quiet_within: seconds after the last publish in
+    which all is to have arrived. env: for the servers.
     """
 
     seconds: float = 40
@@ -92,6 +93,7 @@ class Parameters:
     rest_publishers: int = 4
     socket_publishers: int = 2
     down: float = 1.5
+    quiet_within: float = QUIESCE_SECONDS
     wishes: Sequence[Wish] = WISHES
     env: dict[str, str] = field(default_factory=dict)
     seed: int = 1
@@ -117,7 +119,7 @@ class _Run:
     async def run(self) -> None:
         """Start everything, do the harm, heal, wait until all is quiet, audit the log."""
         parameters = self.parameters
-        ports = [_fixed_port(), _fixed_port()]
+        ports = [free_port(), free_port()]
         self.servers = list(await asyncio.gather(*map(self._start, ports)))
         async with self._subscribing():
             async with self._publishing():
@@ -247,7 +249,7 @@ class _Run:
                 self.deployment.query, "SELECT id, head FROM notifications_partition"
             )
         )
-        deadline = time.monotonic() + QUIESCE_SECONDS
+        deadline = time.monotonic() + self.parameters.quiet_within
         while time.monotonic() < deadline:
             if all(one.has_reached(heads) for one in self.subscribers):
                 return
@@ -279,19 +281,3 @@ async def _until(condition: Callable[[], bool], otherwise: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, otherwise
         await asyncio.sleep(0.02)
-
-
-def _fixed_port() -> int:
-    """Return a free port below the range that clients get theirs from.
-
-    A killed server must find its port free again; one of that range may be a client's meanwhile.
-    """
-    for _ in range(100):
-        port = random.randrange(15_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")

@@ -38,8 +38,9 @@ async def test_sabotage_turns_the_run_red(
         cluster,
         tmp_path,
         Parameters(
-            seconds=15,
+            seconds=10,
             kills=1,
+            quiet_within=8,
             wishes=wishes,
             env={"DJANGO_SETTINGS_MODULE": "tests.settings_sabotage", "SABOTAGE": sabotage},
         ),

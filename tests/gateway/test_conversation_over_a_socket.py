@@ -256,7 +256,6 @@ REFUSED: list[tuple[str, Any, str, bool]] = [
     ("batch too long", [{"type": "ping"}] * 101, "BAD_FRAME", False),
     ("unknown type", {"type": "nonsense", "id": 1}, "UNKNOWN_TYPE", True),
     ("replay without an object", {"type": "replay", "id": 1, "cursor": 5}, "BAD_CURSOR", True),
-    ("refresh is not served yet", {"type": "refresh", "id": 1, "token": "x"}, "UNKNOWN_TYPE", True),
     ("presence is not served yet", {"type": "presence", "id": 1, "topic": "a"}, "UNKNOWN_TYPE", True),
     ("ack of no cursor", {"type": "ack", "cursor": {}}, "BAD_CURSOR", False),
     ("a second auth", {"type": "auth", "id": 1, "token": "x", "clientId": "y"}, "BAD_FRAME", True),

@@ -1,140 +1,33 @@
 """Replays and subscribing on a connection over the real log, and what may happen meanwhile."""
 
 import asyncio
-import json
 import uuid
-from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from accounts.principal import Principal
 from notifications.database import in_database
 from notifications.gateway import replays as replays_module
 from notifications.gateway import subscribing
-from notifications.gateway.admission import Admitted
 from notifications.gateway.authentication import authenticate
-from notifications.gateway.connection import Connection
-from notifications.gateway.requests import Requests
 from notifications.hub import Hub
-from notifications.hub import follower as follower_module
 from notifications.hub import replay as replay_module
 from notifications.hub import survey as survey_module
 from notifications.hub import turns as turns_module
-from notifications.hub.flusher import Flusher
-from notifications.hub.subscriber import Wish
-from notifications.log.append import append
-from notifications.log.creation import read_identity
 from notifications.log.read import LogState
 from notifications.models import Subscription
-from notifications.process import Process
-from notifications.process.gate import Gate
-from notifications.protocol.codec import DEFAULT_SUBPROTOCOL, SUBPROTOCOLS
-from notifications.protocol.conversation import Request
 from notifications.protocol.frames import Auth, Replay, Subscribe, SubscriptionOptions
 from notifications.protocol.states import State
 from notifications.services.opening import OpenedSession
-from notifications.services.subscriptions import SubscriptionChanges
 from notifications.topics.partitions import partition_of
-from tests.hub.test_hub import Net
-from tests.records import publication
+from tests.gateway.clients import WAIT, Client, client_of, publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 COUNT = 16
 ZERO = (0,) * COUNT
-WAIT = 10.0
 USER_1 = partition_of("user.1", COUNT)
-
-Frame = dict[str, Any]
-
-
-@pytest.fixture
-async def hub(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    monkeypatch.setattr(follower_module, "GRACE", 0.001)
-    hub = Hub(
-        Net(capacity=10_000),
-        await in_database(read_identity),
-        on_control=lambda _: None,
-        poll_interval=1e6,
-    )
-    await hub.start()
-    yield hub
-    await hub.stop()
-
-
-class Client:
-    """The frames that a connection sends, and a way to wait for them."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.connection: Connection
-        self._news = asyncio.Event()
-
-    async def take(self, event: dict[str, Any]) -> None:
-        if event["type"] == "websocket.send":
-            self.frames.append(json.loads(event["text"]))
-        else:
-            self.frames.append({"type": event["type"], "code": event["code"]})
-        self._news.set()
-
-    async def until(self, kind: str) -> Frame:
-        """Wait for a frame of a kind; return the first."""
-        async with asyncio.timeout(WAIT):
-            while True:
-                for frame in self.frames:
-                    if frame["type"] == kind:
-                        return frame
-                self._news.clear()
-                await self._news.wait()
-
-    async def ask(self, frame: Any) -> None:
-        """Carry out a request."""
-        await Requests(self.connection).carry_out([Request(frame)])
-
-    def payloads(self) -> list[Any]:
-        return [frame["payload"] for frame in self.frames if frame["type"] == "message"]
-
-
-async def client_of(hub: Hub, *patterns: str) -> Client:
-    """Return a client that is authenticated and subscribed."""
-    client = Client()
-    process = SimpleNamespace(
-        hub=hub,
-        flusher=Flusher(asyncio.get_running_loop()),
-        gate=Gate(now=0.0),
-        subscriptions=SubscriptionChanges(),
-        note=lambda change: None,
-        server_id="test",
-        by_handle={},
-    )
-    codec = SUBPROTOCOLS[DEFAULT_SUBPROTOCOL]
-    connection = Connection(
-        cast(Process, process), {"extensions": {}}, client.take, Admitted(codec, None, "")
-    )
-    connection.principal = Principal(
-        id="key:1", user_id=None, name="x", is_admin=False, publish=(), subscribe=("**",)
-    )
-    connection.client_id = "test"
-    connection.conversation.state = State.OPEN
-    await hub.follow(patterns)
-    hub.register(connection.subscriber)
-    for pattern in patterns:
-        hub.add(connection.subscriber, pattern, Wish(f"id of {pattern}"))
-    connection.subscriber.acked = hub.offsets()
-    client.connection = connection
-    return client
-
-
-async def publish(hub: Hub, *topics: str) -> None:
-    """Publish a message to each topic, numbered from 0, and see that the hub has them."""
-    _, records = await in_database(append, [publication(t, n) for n, t in enumerate(topics)])
-    hub.relay(records)
-    partition, last = records[-1].partition, records[-1].offset
-    async with asyncio.timeout(WAIT):
-        while hub.offsets()[partition] < last:
-            await hub.look()
 
 
 def restored(head: int) -> LogState:
@@ -217,8 +110,12 @@ async def test_a_gap_during_a_replay_tells_where_the_replay_stands(
     client = await client_of(hub, "user.1.a")
     through = hub.detach(client.connection.subscriber)
     client.connection.replays.start(ZERO, through, request_id=None, after_resume=True)
+    # Once for each place: as many gaps as there are turns of the loop would be too much to read.
+    places: list[object] = []
     while not any(frame["type"] == "replay_complete" for frame in client.frames):
-        client.connection._tell_gap("user.1.a", "BEYOND_RETENTION")
+        if (place := client.connection.replays.place) not in places:
+            places.append(place)
+            client.connection._tell_gap("user.1.a", "BEYOND_RETENTION")
         await asyncio.sleep(0)
     cursor, told = 0, set()
     for frame in client.frames:
@@ -333,6 +230,32 @@ async def test_where_too_many_replay_another_is_refused(
     assert (error["id"], error["code"], error["temporary"]) == (7, "RATE_LIMITED", True)
     assert error["retryAfter"] > 0
     assert not await in_database(Subscription.objects.exists)
+
+
+@pytest.mark.parametrize("kind", ["replay", "subscribe"])
+async def test_who_asks_too_often_is_refused_for_a_while(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, settings: Any, kind: str
+) -> None:
+    monkeypatch.setattr(replays_module, "BURST", 3)
+    monkeypatch.setattr(replays_module, "RATE", 0.001)
+    client = await client_of(hub, "user.1.a")
+
+    async def asked(number: int) -> tuple[str, Any]:
+        before = len(client.frames)
+        options = SubscriptionOptions(since={"last": 2})
+        request = Subscribe(id=number, topic=f"user.1.t{number}", options=options)
+        await client.ask(Replay(id=number, cursor={}) if kind == "replay" else request)
+        await client.until_another(before)
+        frame = client.frames[-1]
+        if frame["type"] == "subscribed":
+            frame = await client.until_another(len(client.frames))
+        return frame["type"], frame.get("retryAfter", 0) > 0
+
+    answers = [await asked(number) for number in range(4)]
+    assert answers == [("replay_complete", False)] * 3 + [("error", True)]
+    assert client.frames[-1]["code"] == "RATE_LIMITED"
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "RATE_LIMITS": False}
+    assert await asked(5) == ("replay_complete", False)
 
 
 async def test_a_resume_that_cannot_be_served_comes_again(

@@ -1,6 +1,7 @@
 """Rounds: everybody is visited once, a part at a time, on one timer."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -71,3 +72,13 @@ async def test_a_part_is_visited_at_each_tick() -> None:
         most = max(most, visits.total() - before)
     assert visits.total() == 1000
     assert most < 500
+
+
+async def test_how_late_the_loop_was_is_known_and_forgotten() -> None:
+    rounds = Rounds(asyncio.get_running_loop(), heartbeat=0.02)
+    rounds.start()
+    await until(lambda: rounds._next > 1)
+    time.sleep(0.3)  # noqa: ASYNC251  # whatever holds the loop up
+    await until(lambda: rounds.lag > 0.25)
+    await until(lambda: rounds.lag < 0.1)
+    rounds.stop()

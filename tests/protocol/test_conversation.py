@@ -16,6 +16,7 @@ from notifications.errors import (
     TokenExpired,
     Unauthenticated,
 )
+from notifications.protocol.codec import JsonCodec
 from notifications.protocol.codes import CLOSE_REASONS, CloseCode, reconnects
 from notifications.protocol.conversation import (
     REASON_BYTES,
@@ -178,9 +179,10 @@ OPEN = [
     ("an unknown type, no id", '{"type":"shout"}', [("UNKNOWN_TYPE", None)]),
     ("replay", '{"type":"replay","id":1,"cursor":{}}', [("Request", "Replay")]),
     ("ack", '{"type":"ack","cursor":{}}', [("Request", "Ack")]),
-    ("not served: refresh", '{"type":"refresh","id":"r","token":"t"}', [("UNKNOWN_TYPE", "r")]),
+    ("refresh", '{"type":"refresh","id":"r","token":"t"}', [("Request", "Refresh")]),
     ("not served: presence", '{"type":"presence","id":1,"topic":"a"}', [("UNKNOWN_TYPE", 1)]),
-    ("not served, malformed", '{"type":"refresh","id":1}', [("BAD_FRAME", 1)]),
+    ("refresh without a token", '{"type":"refresh","id":1}', [("BAD_FRAME", 1)]),
+    ("not served, malformed", '{"type":"presence","id":1}', [("BAD_FRAME", 1)]),
     ("a structural fault", FAULT, [("BAD_FRAME", None)]),
     (
         "text with a lone surrogate",
@@ -331,6 +333,25 @@ class TestWhileAuthenticating:
     def test_size_and_kind_close_at_once(self, data: str | bytes, code: int) -> None:
         conversation = conversation_in(State.AUTHENTICATING)
         assert brief(conversation.receive(data, now=0.0)) == [code]
+
+
+@pytest.mark.parametrize("code", CloseCode)
+def test_a_client_that_is_to_come_back_is_told_how_well_the_server_is(code: CloseCode) -> None:
+    asked = []
+
+    def health() -> float:
+        asked.append(code)
+        return 0.25
+
+    conversation = ServerConversation(JsonCodec(), health=health)
+    conversation.state = State.OPEN
+    sent = [one.frame for one in conversation.disconnect(code) if isinstance(one, Send)]
+    announced = code in (1012, 1013) or code >= 4000
+    returns = announced and code < 4500
+    assert [getattr(frame, "health", 0) for frame in sent] == (
+        [0.25 if returns else None] if announced else []
+    )
+    assert len(asked) == returns
 
 
 @pytest.mark.parametrize("code", CloseCode)

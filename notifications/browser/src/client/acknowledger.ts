@@ -1,15 +1,18 @@
 /** Tells the server now and then how far the handlers have come. */
 import type { Cursor } from "./cursor.ts";
-import type { Cancel } from "./environment.ts";
-import type { ClientFrame } from "./frames.ts";
+import type { Cancel, Environment } from "./environment.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Link } from "./link.ts";
+import type { Progress } from "./progress.ts";
 
 /** Between two looks at the cursor; one that has not moved is not sent again. */
 const EVERY = 5_000;
 
 export interface AcknowledgerContext {
-  send(frame: Extract<ClientFrame, { type: "ack" }>): void;
-  after(delay: number, run: () => void): Cancel;
-  cursor(): Cursor | undefined;
+  readonly environment: Pick<Environment, "after">;
+  readonly inbox: Pick<Inbox, "base">;
+  readonly link: Pick<Link, "send">;
+  readonly progress: Pick<Progress, "cursor">;
 }
 
 /**
@@ -45,18 +48,19 @@ export class Acknowledger {
 
   #schedule(): void {
     this.#timer?.();
-    this.#timer = this.#context.after(EVERY, () => {
+    this.#timer = this.#context.environment.after(EVERY, () => {
       this.#tell();
       this.#schedule();
     });
   }
 
   #tell(): void {
-    const cursor = this.#context.cursor();
+    const cursor = this.#context.progress.cursor();
     const text = cursor && textOf(cursor);
     if (cursor === undefined || text === this.#told) return;
     this.#told = text;
-    this.#context.send({ type: "ack", cursor });
+    this.#context.inbox.base = cursor;
+    this.#context.link.send({ type: "ack", cursor });
   }
 }
 

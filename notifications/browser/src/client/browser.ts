@@ -1,4 +1,5 @@
 /** The environment of a real page. Runs in Node as well, which has no tabs. */
+import { CloseCode } from "./codes.ts";
 import type { Cancel, Environment, SocketEvents, WebSocketConstructor } from "./environment.ts";
 import { claimClientId } from "./identity.ts";
 import { memoryStorage, webStorage } from "./storage.ts";
@@ -61,16 +62,19 @@ export function openSocket(
   }
   const socket = new Constructor(url, protocol);
   let retryAfter: number | undefined;
+  let refusal: CloseCode | undefined;
   socket.onopen = events.opened;
   socket.onmessage = ({ data }: { data: unknown }) => {
     events.received(data);
   };
   socket.onclose = ({ code }: { code: number }) => {
-    events.closed(code, retryAfter);
+    events.closed(refusal ?? code, retryAfter);
   };
   socket.onerror = () => undefined; // the close follows, and says as much
   // Browsers hide why an upgrade was refused; `ws` tells.
-  (socket as { on?: OnRefused }).on?.("unexpected-response", (_request, { headers }) => {
+  (socket as { on?: OnRefused }).on?.("unexpected-response", (_request, { headers, statusCode }) => {
+    // As docs/protocol.md says: 429 and 5xx come back, other refusals are for good.
+    if (statusCode < 500 && statusCode !== 429) refusal = CloseCode.POLICY_VIOLATION;
     const seconds = Number(headers["retry-after"]);
     if (seconds >= 0) retryAfter = seconds * 1_000;
     socket.close();
@@ -80,7 +84,7 @@ export function openSocket(
 
 type OnRefused = (
   event: "unexpected-response",
-  run: (request: unknown, response: { headers: Record<string, unknown> }) => void,
+  run: (request: unknown, response: { headers: Record<string, unknown>; statusCode: number }) => void,
 ) => void;
 
 /** Listen to the page, where there is one. Events of the document bubble up to the window. */

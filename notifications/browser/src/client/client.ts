@@ -49,26 +49,13 @@ class Client implements NotificationClient {
     handler: MessageHandler<T>,
     options: SubscriptionOptions = {},
   ): Subscription {
-    const { backlog, environment, events, subscriptions } = this.#core;
-    const { now } = environment;
+    const { environment, subscriptions } = this.#core;
     this.#lastSubscription += 1;
     const id = `subscription-${this.#lastSubscription}`;
-    const local = new LocalSubscription(
-      { id, topic, createdAt: new Date(now()) },
-      // T is the application's claim about its payloads; the wire gives unknown.
-      handler as MessageHandler,
-      options,
-      {
-        backlog,
-        now,
-        failed: (error, message) => {
-          events.emit({ type: "handler_error", error, message });
-        },
-        leave: (left) => {
-          subscriptions.remove(left);
-        },
-      },
-    );
+    const identity = { id, topic, createdAt: new Date(environment.now()) };
+    // T is the application's claim about its payloads; the wire gives unknown.
+    const claimed = handler as MessageHandler;
+    const local = new LocalSubscription(identity, claimed, options, this.#core);
     subscriptions.add(local);
     return local;
   }

@@ -28,7 +28,6 @@ export interface ConnectionEvents {
   accepted(frame: AuthSuccess, latency: number): void;
   frame(frame: ServerFrame): void;
   unreadable(detail: string): void;
-  unknown(type: string): void;
   /**
    * The last event, exactly once, unless `close` came first.
    *
@@ -154,7 +153,7 @@ export class Connection {
       else if (frame.type === "error") this.#refusal = frame.error;
     },
     unknown: (type: string): void => {
-      if (!this.#ended) this.#events.unknown(type);
+      this.#environment.debug("ignored", type);
     },
     unreadable: (detail: string): void => {
       if (!this.#ended) this.#events.unreadable(detail);

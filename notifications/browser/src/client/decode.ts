@@ -1,10 +1,27 @@
 /** The one place where the server's frames are decoded and checked. */
-import { DEFAULT_RETRY, type RetryPolicy, type RetryStrategy } from "./backoff.ts";
+import { DEFAULT_RETRY, type RetryStrategy } from "./backoff.ts";
 import { NotificationError } from "./errors.ts";
-import * as field from "./fields.ts";
-import { Unreadable, type Wire, isWire, optional } from "./fields.ts";
-import type { AuthSuccess, HeldSubscription, RequestId, ServerFrame } from "./frames.ts";
-import type { MessageMetadata, NotificationMessage, Priority } from "./types.ts";
+import {
+  Unreadable,
+  type Wire,
+  amount,
+  count,
+  cursor,
+  flag,
+  instant,
+  isWire,
+  listed,
+  maybe,
+  nested,
+  object,
+  position,
+  requestId,
+  shape,
+  text,
+  wrong,
+} from "./fields.ts";
+import type { ServerFrame } from "./frames.ts";
+import type { Priority } from "./types.ts";
 
 /** What becomes of an inbound text. */
 export interface FrameSink {
@@ -31,13 +48,13 @@ function decodeOne(value: unknown, sink: FrameSink): void {
   let frame: ServerFrame;
   try {
     if (!isWire(value)) throw new Unreadable("not an object");
-    const type = field.text(value, "type");
+    const type = text(value, "type");
     const read = READERS.get(type);
     if (read === undefined) {
       sink.unknown(type);
       return;
     }
-    frame = read(value);
+    frame = { type, ...read(value) } as ServerFrame; // the table says which goes with which
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
     const type = isWire(value) ? String(value["type"]).slice(0, 40) : typeof value;
@@ -47,172 +64,7 @@ function decodeOne(value: unknown, sink: FrameSink): void {
   sink.frame(frame);
 }
 
-const READERS: ReadonlyMap<string, (wire: Wire) => ServerFrame> = new Map([
-  ["message", (wire: Wire): ServerFrame => ({ type: "message", message: readMessage(wire) })],
-  ["auth_success", readAuthSuccess],
-  [
-    "subscribed",
-    (wire) => ({
-      type: "subscribed",
-      id: requestId(wire, "id"),
-      subscriptionId: field.text(wire, "subscriptionId"),
-    }),
-  ],
-  [
-    "unsubscribed",
-    (wire) => ({
-      type: "unsubscribed",
-      id: optional(wire, "id", requestId),
-      subscriptionId: field.text(wire, "subscriptionId"),
-      code: optional(wire, "code", field.text),
-      reason: optional(wire, "reason", field.text),
-    }),
-  ],
-  [
-    "published",
-    (wire) => ({
-      type: "published",
-      id: requestId(wire, "id"),
-      messageId: field.text(wire, "messageId"),
-      topic: field.text(wire, "topic"),
-      timestamp: field.instant(wire, "timestamp"),
-      seq: optional(wire, "seq", field.count),
-      position: optional(wire, "position", field.position),
-      duplicate: optional(wire, "duplicate", field.flag) ?? false,
-    }),
-  ],
-  [
-    "replay_complete",
-    (wire) => ({
-      type: "replay_complete",
-      id: optional(wire, "id", requestId),
-      recovered: field.flag(wire, "recovered"),
-      count: field.count(wire, "count"),
-      cursor: field.cursor(wire, "cursor"),
-      reason: optional(wire, "reason", field.text),
-    }),
-  ],
-  [
-    "pong",
-    (wire) => ({
-      type: "pong",
-      t: optional(wire, "t", field.amount),
-      cursor: field.cursor(wire, "cursor"),
-    }),
-  ],
-  [
-    "gap",
-    (wire) => ({
-      type: "gap",
-      topic: optional(wire, "topic", field.text),
-      reason: field.text(wire, "reason"),
-      cursor: field.cursor(wire, "cursor"),
-    }),
-  ],
-  ["token_expiring", () => ({ type: "token_expiring" })],
-  [
-    "refreshed",
-    (wire) => ({
-      type: "refreshed",
-      id: requestId(wire, "id"),
-      expiresIn: optional(wire, "expiresIn", field.amount),
-    }),
-  ],
-  [
-    "verified",
-    (wire) => ({
-      type: "verified",
-      id: requestId(wire, "id"),
-      inactive: field.objects(wire, "inactive").map((one) => ({
-        subscriptionId: field.text(one, "subscriptionId"),
-        code: field.text(one, "code"),
-      })),
-    }),
-  ],
-  [
-    "disconnect",
-    (wire) => ({
-      type: "disconnect",
-      code: field.count(wire, "code"),
-      reason: field.text(wire, "reason"),
-      reconnect: field.flag(wire, "reconnect"),
-      retryAfter: optional(wire, "retryAfter", field.amount),
-      health: optional(wire, "health", field.amount),
-    }),
-  ],
-  [
-    "error",
-    (wire) => ({ type: "error", id: optional(wire, "id", requestId), error: readError(wire) }),
-  ],
-]);
-
-function requestId(wire: Wire, key: string): RequestId {
-  return typeof wire[key] === "string" ? field.text(wire, key) : field.count(wire, key);
-}
-
-function readMessage(wire: Wire): NotificationMessage {
-  if (!("payload" in wire)) throw new Unreadable("payload is missing");
-  const message: NotificationMessage = {
-    id: field.text(wire, "id"),
-    topic: field.text(wire, "topic"),
-    payload: wire["payload"],
-    timestamp: field.instant(wire, "timestamp"),
-  };
-  const metadata = optional(wire, "metadata", field.object);
-  const seq = optional(wire, "seq", field.count);
-  const position = optional(wire, "position", field.position);
-  if (metadata !== undefined) message.metadata = readMetadata(metadata);
-  if (seq !== undefined) message.seq = seq;
-  if (position !== undefined) message.position = position;
-  if (optional(wire, "replayed", field.flag) === true) message.replayed = true;
-  return message;
-}
-
 const PRIORITIES: ReadonlySet<unknown> = new Set<Priority>(["low", "normal", "high", "urgent"]);
-
-function readMetadata(wire: Wire): MessageMetadata {
-  const metadata: MessageMetadata = {};
-  const priority = wire["priority"];
-  const expiresAt = optional(wire, "expiresAt", field.instant);
-  const correlationId = optional(wire, "correlationId", field.text);
-  const source = optional(wire, "source", field.text);
-  if (PRIORITIES.has(priority)) metadata.priority = priority as Priority;
-  if (expiresAt !== undefined) metadata.expiresAt = expiresAt;
-  if (correlationId !== undefined) metadata.correlationId = correlationId;
-  if (source !== undefined) metadata.source = source;
-  return metadata;
-}
-
-function readAuthSuccess(wire: Wire): AuthSuccess {
-  const heartbeat = field.object(wire, "heartbeat");
-  const limits = optional(wire, "limits", field.object);
-  const retry = optional(wire, "retry", field.object);
-  return {
-    type: "auth_success",
-    sessionId: field.text(wire, "sessionId"),
-    serverId: field.text(wire, "serverId"),
-    resumed: field.flag(wire, "resumed"),
-    subscriptions: field.objects(wire, "subscriptions").map(readHeld),
-    cursor: field.cursor(wire, "cursor"),
-    heartbeat: {
-      interval: field.amount(heartbeat, "interval"),
-      timeout: field.amount(heartbeat, "timeout"),
-    },
-    retry: retry && readRetry(retry),
-    health: retry && optional(retry, "health", field.amount),
-    expiresIn: optional(wire, "expiresIn", field.amount),
-    frameBytes: limits && optional(limits, "frameBytes", field.count),
-  };
-}
-
-function readHeld(wire: Wire): HeldSubscription {
-  return {
-    subscriptionId: field.text(wire, "subscriptionId"),
-    topic: field.text(wire, "topic"),
-    createdAt: field.instant(wire, "createdAt"),
-  };
-}
-
 const STRATEGIES: ReadonlySet<unknown> = new Set<RetryStrategy>([
   "exponential",
   "linear",
@@ -220,22 +72,107 @@ const STRATEGIES: ReadonlySet<unknown> = new Set<RetryStrategy>([
   "adaptive",
 ]);
 
-function readRetry(wire: Wire): RetryPolicy {
-  const strategy = wire["strategy"];
-  return {
-    maxRetries: field.count(wire, "maxRetries"),
-    initialDelay: field.amount(wire, "initialDelay"),
-    maxDelay: field.amount(wire, "maxDelay"),
-    backoffMultiplier: field.amount(wire, "backoffMultiplier"),
-    jitter: field.flag(wire, "jitter"),
-    strategy: STRATEGIES.has(strategy) ? (strategy as RetryStrategy) : DEFAULT_RETRY.strategy,
-  };
-}
+const readMessage = shape({
+  id: text,
+  topic: text,
+  timestamp: instant,
+  metadata: maybe(
+    nested(
+      shape({
+        // One of a later protocol is left out, and the message is not.
+        priority: ({ priority }) => (PRIORITIES.has(priority) ? (priority as Priority) : undefined),
+        expiresAt: maybe(instant),
+        correlationId: maybe(text),
+        source: maybe(text),
+      }),
+    ),
+  ),
+  seq: maybe(count),
+  position: maybe(position),
+  replayed: ({ replayed }) => (replayed === true ? replayed : undefined),
+});
 
-function readError(wire: Wire): NotificationError {
-  return new NotificationError(field.text(wire, "code"), field.text(wire, "message"), {
-    temporary: optional(wire, "temporary", field.flag) ?? false,
-    retryAfter: optional(wire, "retryAfter", field.amount),
-    data: optional(wire, "data", field.object),
-  });
-}
+const readId = shape({ id: maybe(requestId) });
+const readErrorFields = shape({
+  code: text,
+  message: text,
+  temporary: maybe(flag),
+  retryAfter: maybe(amount),
+  data: maybe(object),
+});
+
+const readRetry = shape({
+  maxRetries: count,
+  initialDelay: amount,
+  maxDelay: amount,
+  backoffMultiplier: amount,
+  jitter: flag,
+  strategy: ({ strategy }): RetryStrategy =>
+    STRATEGIES.has(strategy) ? (strategy as RetryStrategy) : DEFAULT_RETRY.strategy,
+  health: maybe(amount),
+});
+
+type Type = ServerFrame["type"];
+type Table = { [T in Type]: (wire: Wire) => Omit<Extract<ServerFrame, { type: T }>, "type"> };
+
+const TABLE: Table = {
+  message: (wire) => {
+    if (!("payload" in wire)) return wrong("payload", "there");
+    return { message: { ...readMessage(wire), payload: wire["payload"] } };
+  },
+  auth_success: shape({
+    sessionId: text,
+    serverId: text,
+    resumed: flag,
+    subscriptions: listed(shape({ subscriptionId: text, topic: text, createdAt: instant })),
+    cursor,
+    heartbeat: nested(shape({ interval: amount, timeout: amount })),
+    retry: maybe(nested(readRetry)),
+    limits: maybe(nested(shape({ frameBytes: maybe(count) }))),
+    expiresIn: maybe(amount),
+  }),
+  subscribed: shape({ id: requestId, subscriptionId: text }),
+  unsubscribed: shape({
+    id: maybe(requestId),
+    subscriptionId: text,
+    code: maybe(text),
+    reason: maybe(text),
+  }),
+  published: shape({
+    id: requestId,
+    messageId: text,
+    topic: text,
+    timestamp: instant,
+    seq: maybe(count),
+    position: maybe(position),
+    duplicate: ({ duplicate }) => (duplicate === true ? duplicate : undefined),
+  }),
+  replay_complete: shape({
+    id: maybe(requestId),
+    recovered: flag,
+    count,
+    cursor,
+    reason: maybe(text),
+  }),
+  pong: shape({ t: maybe(amount), cursor }),
+  gap: shape({ topic: maybe(text), reason: text, cursor }),
+  token_expiring: () => ({}),
+  refreshed: shape({ id: requestId, expiresIn: maybe(amount) }),
+  verified: shape({
+    id: requestId,
+    inactive: listed(shape({ subscriptionId: text, code: text })),
+  }),
+  disconnect: shape({
+    code: count,
+    reason: text,
+    reconnect: flag,
+    retryAfter: maybe(amount),
+    health: maybe(amount),
+  }),
+  error: (wire) => {
+    const { code, message, ...details } = readErrorFields(wire);
+    return { ...readId(wire), error: new NotificationError(code, message, details) };
+  },
+};
+
+const READERS: ReadonlyMap<string, (wire: Wire) => object> = new Map(Object.entries(TABLE));

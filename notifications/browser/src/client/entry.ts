@@ -18,6 +18,8 @@ export class Entry {
   /** The server's id while connected and confirmed. */
   heldId: string | undefined;
   asking = false;
+  /** Whether what is being asked for is of subscriptions that have ended, and not of `locals`. */
+  isOutdated = false;
   /** Whether the server ever confirmed it: then a refusal that is temporary does not end it. */
   confirmed = false;
   /** Whether it is from before a reload, and no handler has come for it yet. */
@@ -89,13 +91,12 @@ export class Entry {
 /** Pick what is the server's business. */
 export function wireOptions(options: SubscriptionOptions): SubscribeOptions {
   const { replayMissed, maxReplayAge, since, serverFilter, batch } = options;
-  return {
-    ...(replayMissed === undefined ? {} : { replayMissed }),
-    ...(maxReplayAge === undefined ? {} : { maxReplayAge }),
-    ...(since === undefined ? {} : { since }),
-    ...(serverFilter === undefined ? {} : { filter: serverFilter }),
-    ...(batch === undefined ? {} : { batch }),
-  };
+  return { replayMissed, maxReplayAge, since, filter: serverFilter, batch };
+}
+
+/** Whether anything in it is set. */
+export function hasFields(object: object): boolean {
+  return Object.values(object).some((value) => value !== undefined);
 }
 
 /** Whether two subscriptions can share the server's. */

@@ -10,18 +10,56 @@ export function isWire(value: unknown): value is Wire {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function wrong(key: string, wanted: string): never {
+export function wrong(key: string, wanted: string): never {
   throw new Unreadable(`${key} is not ${wanted}`);
 }
 
-/** Read an optional field: null counts as absent. */
-export function optional<T>(
-  wire: Wire,
-  key: string,
-  read: (wire: Wire, key: string) => T,
-): T | undefined {
-  const value = wire[key];
-  return value === undefined || value === null ? undefined : read(wire, key);
+/** Reads a field, or throws. */
+type Reader<T> = (wire: Wire, key: string) => T;
+
+/** What readers make of an object: who may give undefined makes an optional field. */
+type Shape<R extends Readonly<Record<string, Reader<unknown>>>> = {
+  -readonly [K in keyof R as undefined extends ReturnType<R[K]> ? never : K]: ReturnType<R[K]>;
+} & {
+  -readonly [K in keyof R as undefined extends ReturnType<R[K]> ? K : never]?: Exclude<
+    ReturnType<R[K]>,
+    undefined
+  >;
+};
+
+/** Make a reader of an object from those of its fields. */
+export function shape<const R extends Readonly<Record<string, Reader<unknown>>>>(
+  readers: R,
+): (wire: Wire) => Shape<R> {
+  const entries = Object.entries(readers);
+  return (wire) => {
+    const found: Record<string, unknown> = {};
+    for (const [key, read] of entries) {
+      const value = read(wire, key);
+      if (value !== undefined) found[key] = value;
+    }
+    return found as Shape<R>;
+  };
+}
+
+/** Make a reader of an optional field: null counts as absent. */
+export function maybe<T>(read: Reader<T>): Reader<T | undefined> {
+  return (wire, key) => (wire[key] === undefined || wire[key] === null ? undefined : read(wire, key));
+}
+
+/** Make a reader of an object in a field. */
+export function nested<T>(read: (wire: Wire) => T): Reader<T> {
+  return (wire, key) => read(object(wire, key));
+}
+
+/** Make a reader of a list of objects. */
+export function listed<T>(read: (wire: Wire) => T): Reader<T[]> {
+  return (wire, key) => {
+    const value = wire[key];
+    return Array.isArray(value) && value.every(isWire)
+      ? value.map(read)
+      : wrong(key, "a list of objects");
+  };
 }
 
 export function text(wire: Wire, key: string): string {
@@ -47,14 +85,14 @@ export function count(wire: Wire, key: string): number {
   return isCount(value) ? value : wrong(key, "an integer from 0");
 }
 
+/** The id of a request. */
+export function requestId(wire: Wire, key: string): number | string {
+  return typeof wire[key] === "string" ? text(wire, key) : count(wire, key);
+}
+
 export function object(wire: Wire, key: string): Wire {
   const value = wire[key];
   return isWire(value) ? value : wrong(key, "an object");
-}
-
-export function objects(wire: Wire, key: string): Wire[] {
-  const value = wire[key];
-  return Array.isArray(value) && value.every(isWire) ? value : wrong(key, "a list of objects");
 }
 
 export function instant(wire: Wire, key: string): Date {

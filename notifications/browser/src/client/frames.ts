@@ -25,13 +25,12 @@ export interface AuthSuccess {
   readonly subscriptions: readonly HeldSubscription[];
   readonly cursor: Cursor;
   readonly heartbeat: { readonly interval: number; readonly timeout: number };
-  readonly retry: RetryPolicy | undefined;
-  /** How well the server is, in (0, 1]. */
-  readonly health: number | undefined;
+  /** `health`: how well the server is, in (0, 1]. */
+  readonly retry?: RetryPolicy & { readonly health?: number };
+  /** `frameBytes`: the largest frame that the server takes. */
+  readonly limits?: { readonly frameBytes?: number };
   /** How long the token is good for, in milliseconds; absent where it does not expire. */
-  readonly expiresIn: number | undefined;
-  /** The largest frame that the server takes, in bytes. */
-  readonly frameBytes: number | undefined;
+  readonly expiresIn?: number;
 }
 
 export interface Subscribed {
@@ -46,27 +45,27 @@ export interface Published {
   readonly messageId: string;
   readonly topic: string;
   readonly timestamp: Date;
-  readonly seq: number | undefined;
-  readonly position: Position | undefined;
-  readonly duplicate: boolean;
+  readonly seq?: number;
+  readonly position?: Position;
+  readonly duplicate?: true;
 }
 
 export interface Unsubscribed {
   readonly type: "unsubscribed";
   /** Absent when the server decided. */
-  readonly id: RequestId | undefined;
+  readonly id?: RequestId;
   readonly subscriptionId: string;
-  readonly code: string | undefined;
-  readonly reason: string | undefined;
+  readonly code?: string;
+  readonly reason?: string;
 }
 
 export interface ReplayComplete {
   readonly type: "replay_complete";
-  readonly id: RequestId | undefined;
+  readonly id?: RequestId;
   readonly recovered: boolean;
   readonly count: number;
   readonly cursor: Cursor;
-  readonly reason: string | undefined;
+  readonly reason?: string;
 }
 
 export interface Disconnect {
@@ -74,8 +73,8 @@ export interface Disconnect {
   readonly code: number;
   readonly reason: string;
   readonly reconnect: boolean;
-  readonly retryAfter: number | undefined;
-  readonly health: number | undefined;
+  readonly retryAfter?: number;
+  readonly health?: number;
 }
 
 export interface Verified {
@@ -87,12 +86,12 @@ export interface Verified {
 export interface Refreshed {
   readonly type: "refreshed";
   readonly id: RequestId;
-  readonly expiresIn: number | undefined;
+  readonly expiresIn?: number;
 }
 
 export interface ErrorFrame {
   readonly type: "error";
-  readonly id: RequestId | undefined;
+  readonly id?: RequestId;
   readonly error: NotificationError;
 }
 
@@ -107,10 +106,10 @@ export type ServerFrame =
   | Verified
   | Refreshed
   | { readonly type: "message"; readonly message: NotificationMessage }
-  | { readonly type: "pong"; readonly t: number | undefined; readonly cursor: Cursor }
+  | { readonly type: "pong"; readonly t?: number; readonly cursor: Cursor }
   | {
       readonly type: "gap";
-      readonly topic: string | undefined;
+      readonly topic?: string;
       readonly reason: string;
       readonly cursor: Cursor;
     }
@@ -118,24 +117,25 @@ export type ServerFrame =
 
 type Kind = NonNullable<NotificationClientConfig["kind"]>;
 
+/** Undefined fields are not sent: JSON leaves them out. */
 export interface AuthFrame {
   readonly type: "auth";
   readonly token: string;
   readonly clientId: string;
   readonly capabilities: readonly string[];
   readonly client: { readonly name: string; readonly version: string; readonly kind: Kind };
-  readonly resume?: { readonly sessionId: string; readonly cursor: Cursor };
-  readonly attempt?: number;
-  readonly lastDisconnectReason?: string;
-  readonly batch?: BatchOptions;
+  readonly resume: { readonly sessionId: string; readonly cursor: Cursor } | undefined;
+  readonly attempt: number | undefined;
+  readonly lastDisconnectReason: string | undefined;
+  readonly batch: BatchOptions | undefined;
 }
 
 export interface SubscribeOptions {
-  readonly replayMissed?: boolean;
-  readonly maxReplayAge?: number;
-  readonly since?: Cursor | { readonly last: number };
-  readonly filter?: FilterTree;
-  readonly batch?: BatchOptions;
+  readonly replayMissed?: boolean | undefined;
+  readonly maxReplayAge?: number | undefined;
+  readonly since?: Cursor | { readonly last: number } | undefined;
+  readonly filter?: FilterTree | undefined;
+  readonly batch?: BatchOptions | undefined;
 }
 
 /** What goes to the server; a publish goes as text, see outbox.ts. */
@@ -145,14 +145,14 @@ export type ClientFrame =
       readonly type: "subscribe";
       readonly id: RequestId;
       readonly topic: string;
-      readonly options?: SubscribeOptions;
+      readonly options: SubscribeOptions | undefined;
     }
   | {
       readonly type: "replay";
       readonly id: RequestId;
       readonly cursor: Cursor;
-      readonly subscriptionId?: string;
-      readonly maxReplayAge?: number;
+      readonly subscriptionId?: string | undefined;
+      readonly maxReplayAge?: number | undefined;
     }
   | { readonly type: "verify"; readonly id: RequestId; readonly subscriptionIds: string[] }
   | { readonly type: "unsubscribe"; readonly id: RequestId; readonly subscriptionId: string }

@@ -1,10 +1,13 @@
 /** What the server's frames mean, once a connection is accepted. */
 import { type Cursor, CursorTrack } from "./cursor.ts";
 import { Delivery, MAX_WAITING } from "./delivery.ts";
+import type { Environment } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import type { AuthSuccess, ReplayComplete, ServerFrame, Unsubscribed } from "./frames.ts";
+import type { Link } from "./link.ts";
 import type { Progress } from "./progress.ts";
+import type { Refresher } from "./refresher.ts";
 import type { Owed, Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
 import type { Statistics } from "./statistics.ts";
@@ -13,19 +16,15 @@ import { matches, split } from "./topics.ts";
 import type { NotificationMessage } from "./types.ts";
 
 export interface InboxContext {
+  readonly environment: Pick<Environment, "now" | "elapsed">;
   readonly events: Events;
+  readonly link: Pick<Link, "drop" | "machine">;
   readonly progress: Progress;
+  readonly refresher: Pick<Refresher, "refresh">;
   readonly replays: Replays;
   readonly requests: Requests;
   readonly statistics: Statistics;
   readonly subscriptions: Subscriptions;
-  now(): number;
-  elapsed(): number;
-  /** Tell the state of a new round trip. */
-  measured(latency: number): void;
-  refresh(): void;
-  /** More waits than may. */
-  overwhelmed(): void;
 }
 
 export class Inbox {
@@ -67,10 +66,12 @@ export class Inbox {
     const isOrdered = frame.type === "message" || frame.type === "pong" || frame.type === "gap";
     if (this.#held !== undefined && isOrdered && !isReplayed(frame)) {
       if (frame.type === "pong") this.#measure(frame.t);
-      this.#held.push(frame.type === "pong" ? { ...frame, t: undefined } : frame);
-      if (this.#held.length > MAX_WAITING) this.#context.overwhelmed();
+      this.#held.push(frame.type === "pong" ? { type: "pong", cursor: frame.cursor } : frame);
+      if (this.#held.length > MAX_WAITING) this.#context.link.drop();
       return;
     }
+    if (frame.type === "replay_complete" && frame.id !== undefined) progress.merge(frame.cursor);
+    if ("id" in frame && requests.answer(frame.id, frame)) return;
     switch (frame.type) {
       case "message":
         this.#message(frame.message);
@@ -79,40 +80,24 @@ export class Inbox {
         this.#measure(frame.t);
         progress.merge(frame.cursor);
         return;
-      case "gap": {
-        const { type, topic, reason, cursor } = frame;
-        this.base = cursor;
-        progress.reset(cursor);
-        events.emit({ type, reason, cursor, ...(topic === undefined ? {} : { topic }) });
+      case "gap":
+        this.base = frame.cursor;
+        progress.reset(frame.cursor);
+        events.emit(frame);
         return;
-      }
       case "replay_complete":
         if (frame.id === undefined) this.#resumed(frame);
-        else {
-          progress.merge(frame.cursor);
-          requests.answer(frame.id, frame);
-        }
         return;
       case "token_expiring":
-        this.#context.refresh();
+        void this.#context.refresher.refresh();
         return;
       case "unsubscribed":
-        if (!requests.answer(frame.id, frame)) this.#unsubscribed(frame);
+        this.#unsubscribed(frame);
         return;
       case "error":
-        if (!requests.answer(frame.id, frame)) {
-          events.emit({ type: "server_error", error: frame.error });
-        }
+        events.emit({ type: "server_error", error: frame.error });
         return;
-      case "subscribed":
-      case "published":
-      case "refreshed":
-      case "verified":
-        requests.answer(frame.id, frame);
-        return;
-      case "auth_success":
-      case "disconnect":
-        return; // the connection took them
+      default: // an answer that nobody waits for any more
     }
   }
 
@@ -197,9 +182,10 @@ export class Inbox {
   /** @param t when the ping was sent. */
   #measure(t: number | undefined): void {
     if (t === undefined) return;
-    const latency = this.#context.elapsed() - t;
-    this.#context.statistics.measured(latency, this.#context.now());
-    this.#context.measured(latency);
+    const { environment, link, statistics } = this.#context;
+    const latency = environment.elapsed() - t;
+    statistics.measured(latency, environment.now());
+    link.machine.measure(latency);
   }
 }
 

@@ -1,12 +1,13 @@
 /** The public surface of @bellwether/client. */
 import { browser, openSocket } from "./browser.ts";
 import { createClient } from "./client.ts";
+import { sharing } from "./sharing/index.ts";
 import type { NotificationClient, NotificationClientConfig } from "./types.ts";
 
 /** Make a client; it does nothing until `connect`. */
 export function createNotificationClient(config: NotificationClientConfig): NotificationClient {
   const { webSocket } = config;
-  if (webSocket === undefined) return createClient(config, browser);
+  if (webSocket === undefined) return createClient(config, sharing(browser, config));
   return createClient(config, {
     ...browser,
     open: (url, protocol, events) => openSocket(webSocket, url, protocol, events),

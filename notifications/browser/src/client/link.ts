@@ -15,7 +15,6 @@ export interface LinkEvents {
   accepted(frame: AuthSuccess): void;
   frame(frame: ServerFrame): void;
   unreadable(detail: string): void;
-  unknown(type: string): void;
   /** A circuit breaker changed. */
   circuit(circuit: Circuit): void;
   /** The connection is gone. */
@@ -80,8 +79,8 @@ export class Link {
   }
 
   /** No connection is to be had any more, whatever the present one says. */
-  fail(error: ConnectionError): void {
-    this.#connection?.abort({ error, retry: false, retryAfter: undefined });
+  fail(down: Down): void {
+    this.#connection?.abort(down);
   }
 
   /** Drop the connection while more waits than may (true); come back when it is less (false). */
@@ -110,11 +109,14 @@ export class Link {
     this.#retry = undefined;
     const { heartbeatInterval: interval, heartbeatTimeout: timeout, url } = this.#config;
     const pace = { interval, timeout };
-    const { frame, unreadable, unknown, hello } = this.#events;
+    const events = this.#events;
     const connection: Connection = new Connection(this.#environment, pace, {
-      frame,
-      unreadable,
-      unknown,
+      frame: (frame) => {
+        events.frame(frame);
+      },
+      unreadable: (detail) => {
+        events.unreadable(detail);
+      },
       opening: () => {
         this.retries.tokens.success();
         this.retries.connects.pass();
@@ -134,12 +136,11 @@ export class Link {
     if (this.#connection !== connection) return; // a listener disconnected
     this.retries.tokens.pass();
     this.tellCircuit();
-    void connection.start(url, () => hello(attempt, this.#lastReason));
+    void connection.start(url, () => events.hello(attempt, this.#lastReason));
   }
 
   #accepted(connection: Connection, frame: AuthSuccess, latency: number): void {
     this.retries.push(frame.retry);
-    this.retries.health = frame.health;
     this.retries.connects.success();
     const connectedAt = new Date(this.#environment.now());
     this.#connectedAt = { date: connectedAt, elapsed: this.#environment.elapsed() };

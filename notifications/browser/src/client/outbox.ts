@@ -1,12 +1,14 @@
 /** Publishes on their way: waiting for a connection, or sent and not yet answered. */
-import type { Cancel } from "./environment.ts";
+import type { Cancel, Environment } from "./environment.ts";
 import { ConnectionError, NotificationError } from "./errors.ts";
-import type { Published, RequestId } from "./frames.ts";
+import type { Published } from "./frames.ts";
+import type { Link } from "./link.ts";
 import type { Requests } from "./requests.ts";
-import type { MessageMetadata, PublishOptions, PublishedMessage, QueueConfig } from "./types.ts";
+import type { NotificationClientConfig, PublishOptions, PublishedMessage, QueueConfig } from "./types.ts";
 import { topicProblem } from "./topics.ts";
+import { hasFields } from "./entry.ts";
 
-export const DEFAULT_QUEUE: QueueConfig = {
+const DEFAULT_QUEUE: QueueConfig = {
   maxSize: 1_000,
   maxAge: 300_000,
   overflowStrategy: "drop-oldest",
@@ -19,11 +21,10 @@ const PAUSE = 1_000;
 const DEFAULT_FRAME_BYTES = 65_536;
 
 export interface OutboxContext {
+  readonly config: Pick<NotificationClientConfig, "queueConfig">;
+  readonly environment: Pick<Environment, "after" | "now" | "newId">;
+  readonly link: Pick<Link, "sendText">;
   readonly requests: Requests;
-  sendText(type: string, text: string, id: RequestId): void;
-  after(delay: number, run: () => void): Cancel;
-  now(): number;
-  newId(): string;
 }
 
 interface Parcel {
@@ -52,9 +53,9 @@ export class Outbox {
   #expiry: Cancel | undefined;
   #published = 0;
 
-  constructor(context: OutboxContext, config: QueueConfig) {
+  constructor(context: OutboxContext) {
     this.#context = context;
-    this.#config = config;
+    this.#config = { ...DEFAULT_QUEUE, ...context.config.queueConfig };
   }
 
   /** How many publishes the server confirmed. */
@@ -67,12 +68,12 @@ export class Outbox {
     const { maxSize, overflowStrategy } = this.#config;
     const isFull = !this.#isFree() && this.#waiting.length >= maxSize;
     if (isFull && overflowStrategy === "reject") {
-      throw new NotificationError("QUEUE_FULL", `${maxSize} publishes wait: try again later.`);
+      throw queueError("QUEUE_FULL", `${maxSize} publishes wait: try again later.`);
     }
     return new Promise((resolve, reject) => {
       const id = this.#context.requests.newId();
       const text = this.#encode(id, topic, payload, options);
-      this.#waiting.push({ id, text, queuedAt: this.#context.now(), resolve, reject });
+      this.#waiting.push({ id, text, queuedAt: this.#context.environment.now(), resolve, reject });
       this.#flush();
       this.#bound();
       this.#watchAge();
@@ -115,13 +116,13 @@ export class Outbox {
   #encode(id: number, topic: string, payload: unknown, options: PublishOptions): string {
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
-    const { idempotencyKey = this.#context.newId(), ...metadata } = options;
+    const { idempotencyKey = this.#context.environment.newId(), ...metadata } = options;
     const text = JSON.stringify({
       type: "publish",
       id,
       topic,
       payload: payload ?? null,
-      ...(hasFields(metadata) ? { metadata } : {}),
+      metadata: hasFields(metadata) ? metadata : undefined,
       idempotencyKey,
     });
     // A server closes for good on a larger one. UTF-8 takes at most 3 bytes per UTF-16 unit.
@@ -161,9 +162,8 @@ export class Outbox {
         else parcel.reject(error);
         this.#flush();
       },
-      lost: () => undefined, // suspend() puts it back
     });
-    this.#context.sendText("publish", parcel.text, parcel.id);
+    this.#context.link.sendText("publish", parcel.text, parcel.id);
   }
 
   /** Put a parcel back in its place, and send nothing for a while. */
@@ -172,7 +172,7 @@ export class Outbox {
     this.#again.splice(later === -1 ? this.#again.length : later, 0, parcel);
     this.#watchAge();
     this.#pause?.();
-    this.#pause = this.#context.after(delay, () => {
+    this.#pause = this.#context.environment.after(delay, () => {
       this.#pause = undefined;
       this.#flush();
     });
@@ -183,7 +183,7 @@ export class Outbox {
     while (this.#waiting.length > maxSize) {
       const isOldest = overflowStrategy === "drop-oldest";
       const out = isOldest ? this.#waiting.shift() : this.#waiting.pop();
-      out?.reject(new NotificationError("DROPPED", `More than ${maxSize} publishes wait.`));
+      out?.reject(queueError("DROPPED", `More than ${maxSize} publishes wait.`));
     }
   }
 
@@ -192,7 +192,7 @@ export class Outbox {
     this.#expiry?.();
     this.#expiry = undefined;
     const { maxAge } = this.#config;
-    const now = this.#context.now();
+    const now = this.#context.environment.now();
     for (const queue of [this.#again, this.#waiting]) {
       for (let head = queue[0]; head !== undefined; head = queue[0]) {
         const left = head.queuedAt + maxAge - now;
@@ -201,31 +201,23 @@ export class Outbox {
           return;
         }
         queue.shift();
-        const error = new NotificationError("EXPIRED", "It waited too long for a connection.");
-        head.reject(error);
+        head.reject(queueError("EXPIRED", "It waited too long for a connection."));
       }
     }
   }
 
   #expireIn(left: number): void {
-    this.#expiry = this.#context.after(left, () => {
+    this.#expiry = this.#context.environment.after(left, () => {
       this.#watchAge();
     });
   }
 }
 
-function hasFields(metadata: MessageMetadata): boolean {
-  return Object.values(metadata).some((value) => value !== undefined);
+function published({ type, messageId, ...rest }: Published): PublishedMessage {
+  return { ...rest, id: messageId };
 }
 
-function published(frame: Published): PublishedMessage {
-  const { messageId, topic, timestamp, seq, position, duplicate } = frame;
-  return {
-    id: messageId,
-    topic,
-    timestamp,
-    ...(seq === undefined ? {} : { seq }),
-    ...(position === undefined ? {} : { position }),
-    ...(duplicate ? { duplicate } : {}),
-  };
+/** What the queue refuses: the same publish may succeed later. */
+function queueError(code: string, message: string): NotificationError {
+  return new NotificationError(code, message, { temporary: true });
 }

@@ -33,9 +33,10 @@ export interface Restoring {
  * for again by `replay`, from the place where it had begun.
  */
 export function beginning(entry: Entry, context: OwedContext, restoring?: Restoring): Owed {
-  const { since, replayMissed, ...rest } = entry.options;
-  const options = restoring === undefined ? entry.options : { ...rest, since: restoring.since };
+  /** For `replay`: where it began. */
   let begin: Cursor | undefined;
+  /** For another `subscribe`, when the server has lost what it had confirmed: it begins here. */
+  let again = restoring?.since;
   const owed: Owed = {
     target: entry,
     segments: entry.segments,
@@ -51,8 +52,19 @@ export function beginning(entry: Entry, context: OwedContext, restoring?: Restor
         return undefined;
       }
       entry.asking = true;
-      begin = placeOf(options.since, context.base());
-      return { type: "subscribe", id, topic, options };
+      const { replayMissed, ...rest } = entry.options;
+      if (again !== undefined && entry.confirmed) {
+        // The newest n of then can not be had again; what came after them can.
+        if (begin !== undefined && begin !== again) context.lost(topic);
+        begin = again;
+        return { type: "subscribe", id, topic, options: { ...rest, since: again } };
+      }
+      const { since } = rest;
+      const isNewest = since !== undefined && "last" in since;
+      again = since === undefined || isNewest ? context.base() : since;
+      // The newest n begin where the subscription does, and the server knows where that is.
+      begin = isNewest ? { epoch: again.epoch, offsets: {} } : again;
+      return { type: "subscribe", id, topic, options: entry.options };
     },
     subscribed({ subscriptionId }) {
       entry.asking = false;
@@ -80,12 +92,6 @@ export function beginning(entry: Entry, context: OwedContext, restoring?: Restor
     },
   };
   return owed;
-}
-
-/** Where a replay begins. The newest n: where the subscription does, which the server knows. */
-function placeOf(since: Cursor | { last: number } | undefined, base: Cursor): Cursor {
-  if (since === undefined) return base;
-  return "epoch" in since ? since : { epoch: base.epoch, offsets: {} };
 }
 
 /** A replay that the application asked for. */
@@ -120,21 +126,15 @@ export function askedFor(asked: Asked): Owed {
         abandon(new NotificationError("ENDED", "This subscription has ended."));
         return undefined;
       }
-      return {
-        type: "replay",
-        id,
-        cursor,
-        ...(subscriptionId === undefined ? {} : { subscriptionId }),
-        ...(maxReplayAge === undefined ? {} : { maxReplayAge }),
-      };
+      return { type: "replay", id, cursor, subscriptionId, maxReplayAge };
     },
     done(frame: ReplayComplete) {
       if (owed.isOver === true) return;
       if (frame.cursor.epoch !== cursor.epoch) owed.brought.reset(frame.cursor);
       owed.isOver = true;
       release();
-      const { recovered, count, reason } = frame;
-      asked.resolve({ recovered, count, ...(reason === undefined ? {} : { reason }) });
+      const { type, id, cursor: _, ...result } = frame;
+      asked.resolve(result);
     },
     refused(error: NotificationError) {
       if (!error.temporary) abandon(error);

@@ -1,30 +1,21 @@
 /** Gives the server a fresh token in time, so that a connection outlives the old one. */
 import { unauthenticated } from "./down.ts";
-import type { Cancel } from "./environment.ts";
-import type { ConnectionError, NotificationError } from "./errors.ts";
+import type { Cancel, Environment } from "./environment.ts";
 import { waitBefore } from "./backoff.ts";
-import type { ClientFrame } from "./frames.ts";
+import type { Events } from "./events.ts";
+import type { Link } from "./link.ts";
 import type { Requests } from "./requests.ts";
-import type { RetryController } from "./retry.ts";
+import type { NotificationClientConfig } from "./types.ts";
 
 /** Part of a token's life after which it is replaced, if the server has not asked before. */
 const LIFE = 0.9;
 
 export interface RefresherContext {
+  readonly config: Pick<NotificationClientConfig, "auth">;
+  readonly environment: Pick<Environment, "after" | "elapsed" | "random">;
+  readonly events: Events;
+  readonly link: Pick<Link, "send" | "retries" | "fail" | "tellCircuit">;
   readonly requests: Requests;
-  readonly retries: RetryController;
-  /** Undefined: there is one token, and no other. */
-  readonly auth: (() => Promise<string>) | undefined;
-  send(frame: ClientFrame): void;
-  after(delay: number, run: () => void): Cancel;
-  elapsed(): number;
-  random(): number;
-  /** A breaker may have changed. */
-  tried(): void;
-  /** There will be no other token. */
-  ended(error: ConnectionError): void;
-  /** The server does not take the new token; the old one goes on until it expires. */
-  refused(error: NotificationError): void;
 }
 
 /** A failure for now is tried again until the token expires; then the server closes, with 4401. */
@@ -45,8 +36,8 @@ export class Refresher {
   start(expiresIn = Infinity): void {
     this.stop();
     this.#attempt = 0;
-    this.#expiresAt = this.#context.elapsed() + expiresIn;
-    if (this.#context.auth && expiresIn !== Infinity) this.#later(expiresIn * LIFE);
+    this.#expiresAt = this.#context.environment.elapsed() + expiresIn;
+    if (expiresIn !== Infinity) this.#later(expiresIn * LIFE);
   }
 
   stop(): void {
@@ -58,29 +49,31 @@ export class Refresher {
 
   /** Get a token now, and send it. */
   async refresh(): Promise<void> {
-    const { retries, tried, auth, elapsed, ended } = this.#context;
-    if (this.#isBusy || auth === undefined) return;
+    const { config, environment, link } = this.#context;
+    const { auth } = config;
+    if (this.#isBusy || typeof auth === "string") return; // there is no other
     this.#isBusy = true;
     this.#timer?.();
     const life = this.#life;
-    retries.tokens.pass();
+    const { tokens } = link.retries;
+    tokens.pass();
     try {
       const token = await auth();
-      retries.tokens.success();
+      tokens.success();
       if (life === this.#life) this.#send(token);
     } catch (thrown) {
-      retries.tokens.failure(elapsed());
+      tokens.failure(environment.elapsed());
       if (life !== this.#life) return;
-      const { error, retry, retryAfter } = unauthenticated(thrown);
-      if (retry) this.#again(retryAfter);
-      else ended(error);
+      const down = unauthenticated(thrown);
+      if (down.retry) this.#again(down.retryAfter);
+      else link.fail(down);
     } finally {
-      tried();
+      link.tellCircuit();
     }
   }
 
   #send(token: string): void {
-    const { requests, send, refused } = this.#context;
+    const { events, link, requests } = this.#context;
     const id = requests.newId();
     requests.expect(id, {
       ok: (frame) => {
@@ -91,18 +84,18 @@ export class Refresher {
           this.#again(error.retryAfter);
           return;
         }
-        this.#isBusy = false;
-        refused(error);
+        this.#isBusy = false; // the old token goes on until it expires
+        events.emit({ type: "server_error", error });
       },
-      lost: () => undefined, // the next connection begins with a fresh one
     });
-    send({ type: "refresh", id, token });
+    link.send({ type: "refresh", id, token });
   }
 
   #again(retryAfter: number | undefined): void {
-    const { elapsed, random, retries } = this.#context;
-    const now = elapsed();
-    const planned = retries.delay(this.#attempt, random());
+    const { environment, link } = this.#context;
+    const { retries } = link;
+    const now = environment.elapsed();
+    const planned = retries.delay(this.#attempt, environment.random());
     const delay = waitBefore(retryAfter, planned, retries.tokens.wait(now));
     this.#attempt += 1;
     this.#isBusy = false;
@@ -110,7 +103,7 @@ export class Refresher {
   }
 
   #later(delay: number): void {
-    this.#timer = this.#context.after(delay, () => {
+    this.#timer = this.#context.environment.after(delay, () => {
       void this.refresh();
     });
   }

@@ -1,9 +1,10 @@
 /** The replays that this client has asked for, or will: one at a time on a connection. */
 import type { CursorTrack } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
-import type { Cancel } from "./environment.ts";
+import type { Cancel, Environment } from "./environment.ts";
 import type { NotificationError } from "./errors.ts";
 import type { ClientFrame, ReplayComplete, RequestId, Subscribed } from "./frames.ts";
+import type { Link } from "./link.ts";
 import type { Requests } from "./requests.ts";
 import type { Segments } from "./topics.ts";
 
@@ -38,9 +39,9 @@ export interface Owed {
 }
 
 export interface ReplaysContext {
+  readonly environment: Pick<Environment, "after">;
+  readonly link: Pick<Link, "send">;
   readonly requests: Requests;
-  send(frame: ClientFrame): void;
-  after(delay: number, run: () => void): Cancel;
 }
 
 /** Bound: one for each subscription, and those that the application waits for. First in, first out. */
@@ -67,9 +68,11 @@ export class Replays {
     this.#next();
   }
 
-  /** Nobody wants it any more. What runs already runs to its end. */
-  forget(owed: Owed): void {
+  /** Nobody wants it any more. What runs already runs to its end: then the answer is false. */
+  forget(owed: Owed): boolean {
+    owed.isOver = true;
     this.#waiting = this.#waiting.filter((other) => other !== owed);
+    return owed !== this.#current;
   }
 
   /** A connection is there, and no replay on it. @param own goes first. */
@@ -110,7 +113,7 @@ export class Replays {
   }
 
   #start(owed: Owed, id: RequestId, frame: ClientFrame): void {
-    const { requests, send } = this.#context;
+    const { link, requests } = this.#context;
     const expect = (): void => {
       requests.expect(id, {
         ok: (answer) => {
@@ -128,17 +131,16 @@ export class Replays {
           if (owed.refused(error)) this.#later(owed, error.retryAfter ?? ASK_AGAIN);
           this.#next();
         },
-        lost: () => undefined, // suspend() puts it back
       });
     };
     this.#current = owed;
     expect();
-    send(frame);
+    link.send(frame);
   }
 
   #later(owed: Owed, delay: number): void {
     this.#waiting.unshift(owed);
-    this.#pause = this.#context.after(delay, () => {
+    this.#pause = this.#context.environment.after(delay, () => {
       this.#pause = undefined;
       this.#next();
     });

@@ -7,7 +7,7 @@ export interface Reply {
   ok(frame: ServerFrame): void;
   refused(error: NotificationError): void;
   /** The connection ended first: whether the server did it is unknown. */
-  lost(): void;
+  lost?(): void;
 }
 
 export class Requests {
@@ -35,6 +35,6 @@ export class Requests {
   lose(): void {
     const lost = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const reply of lost) reply.lost();
+    for (const reply of lost) reply.lost?.();
   }
 }

@@ -44,8 +44,9 @@ export class RetryController {
   }
 
   /** Take the policy that the server pushed; undefined: it has none. */
-  push(policy: RetryPolicy | undefined): void {
+  push(policy: (RetryPolicy & { readonly health?: number }) | undefined): void {
     this.#pushed = policy ?? DEFAULT_RETRY;
+    this.health = policy?.health;
   }
 
   /** Compute the policy's delay before retry `attempt`, from 0. */

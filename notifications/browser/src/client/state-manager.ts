@@ -1,12 +1,22 @@
 /** Keeps what has to survive a reload: who this client is, its session, its place, its topics. */
 import type { Cursor } from "./cursor.ts";
-import type { Entry } from "./entry.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { asError } from "./errors.ts";
-import * as field from "./fields.ts";
-import { type Wire, optional } from "./fields.ts";
+import type { Events } from "./events.ts";
+import {
+  type Wire,
+  cursor,
+  instant,
+  listed,
+  maybe,
+  object,
+  shape,
+  text,
+} from "./fields.ts";
 import type { SubscribeOptions } from "./frames.ts";
 import type { StateStorage } from "./storage.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import type { NotificationClientConfig } from "./types.ts";
 
 /** A cursor that moves is written at most so often; anything else at once. */
 const EVERY = 250;
@@ -29,15 +39,11 @@ export interface Remembered {
 }
 
 export interface StateContext {
+  readonly config: Pick<NotificationClientConfig, "clientId" | "storage" | "url">;
   readonly environment: Environment;
-  readonly storage: StateStorage;
-  readonly key: string;
-  /** The application's choice. */
-  readonly clientId: string | undefined;
+  readonly events: Events;
+  readonly subscriptions: Pick<Subscriptions, "confirmed">;
   place(): Place | undefined;
-  subscriptions(): readonly Entry[];
-  /** The storage fails; told once, and not used any more. */
-  failed(error: Error): void;
 }
 
 export class StateManager {
@@ -52,9 +58,10 @@ export class StateManager {
 
   /** Find out who we are, and what we had. A state that is another running client's is not ours. */
   async load(): Promise<Remembered> {
-    const { clientId, environment, key, storage } = this.#context;
+    const { config, environment } = this.#context;
+    const { clientId, storage = environment.storage() } = config;
     this.#storage = storage;
-    const kept = await this.#read(key);
+    const kept = await this.#read();
     const isOurs =
       kept !== undefined &&
       (clientId === undefined ? await environment.claim(kept.clientId) : kept.clientId === clientId);
@@ -74,16 +81,16 @@ export class StateManager {
     this.#timer?.();
     this.#timer = undefined;
     if (this.#clientId === undefined) return;
-    const subscriptions = this.#context
-      .subscriptions()
-      .map(({ topic, options, createdAt }) => ({ topic, options, createdAt }));
+    const subscriptions = this.#context.subscriptions.confirmed.map(
+      ({ topic, options, createdAt }) => ({ topic, options, createdAt }),
+    );
     const state = {
       version: VERSION,
       clientId: this.#clientId,
       ...this.#context.place(),
       subscriptions,
     };
-    void this.#try((storage) => storage.set(this.#context.key, JSON.stringify(state)));
+    void this.#try((storage) => storage.set(this.#key, JSON.stringify(state)));
   }
 
   /** The cursor moved: write it soon. */
@@ -94,10 +101,15 @@ export class StateManager {
     });
   }
 
-  async #read(key: string): Promise<Remembered | undefined> {
-    const text = await this.#try((storage) => storage.get(key));
+  get #key(): string {
+    const { clientId, url } = this.#context.config;
+    return `bellwether.${clientId ?? url}`;
+  }
+
+  async #read(): Promise<Remembered | undefined> {
+    const kept = await this.#try((storage) => storage.get(this.#key));
     try {
-      return remembered(JSON.parse(text ?? "") as Wire);
+      return remembered(JSON.parse(kept ?? "") as Wire);
     } catch {
       return undefined; // nothing there, or something else
     }
@@ -109,26 +121,24 @@ export class StateManager {
     try {
       return await use(storage);
     } catch (error) {
-      if (this.#storage !== undefined) this.#context.failed(asError(error));
-      this.#storage = undefined;
+      if (this.#storage === undefined) return undefined;
+      this.#storage = undefined; // told once, and not used any more
+      this.#context.events.emit({ type: "storage_failed", error: asError(error) });
       return undefined;
     }
   }
 }
 
+const readState = shape({
+  clientId: text,
+  sessionId: maybe(text),
+  cursor: maybe(cursor),
+  subscriptions: listed(shape({ topic: text, options: object, createdAt: instant })),
+});
+
 /** @throws when it is not one of ours. */
-function remembered(state: Wire): Remembered | undefined {
-  const clientId = field.text(state, "clientId");
-  if (state["version"] !== VERSION || !/^[\w-]{1,128}$/.test(clientId)) return undefined;
-  const sessionId = optional(state, "sessionId", field.text);
-  const cursor = optional(state, "cursor", field.cursor);
-  return {
-    clientId,
-    place: sessionId === undefined || cursor === undefined ? undefined : { sessionId, cursor },
-    subscriptions: field.objects(state, "subscriptions").map((one) => ({
-      topic: field.text(one, "topic"),
-      options: field.object(one, "options"),
-      createdAt: field.instant(one, "createdAt"),
-    })),
-  };
+function remembered(wire: Wire): Remembered | undefined {
+  const { sessionId, cursor, ...state } = readState(wire);
+  if (wire["version"] !== VERSION || !/^[\w-]{1,128}$/.test(state.clientId)) return undefined;
+  return { ...state, place: cursor && sessionId !== undefined ? { sessionId, cursor } : undefined };
 }

@@ -13,8 +13,15 @@ export interface StateStorage {
   remove(key: string): void | Promise<void>;
 }
 
+/** What is used of a web Storage; its own type would ask Node's users for the types of the DOM. */
+export interface WebStore {
+  getItem(key: string): string | null;
+  setItem(key: string, text: string): void;
+  removeItem(key: string): void;
+}
+
 /** Keep the state in a web Storage: `sessionStorage` is this tab's, `localStorage` the browser's. */
-export function webStorage(store: Storage): StateStorage {
+export function webStorage(store: WebStore): StateStorage {
   return {
     get: (key) => store.getItem(key),
     set: (key, text) => {

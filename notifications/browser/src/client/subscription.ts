@@ -1,6 +1,8 @@
 /** One subscription of the application, and the running of its handler. */
 import { type Backlog, type Delivery, MAX_WAITING } from "./delivery.ts";
+import type { Environment } from "./environment.ts";
 import { asError, type NotificationError } from "./errors.ts";
+import type { Events } from "./events.ts";
 import type { Owed } from "./replays.ts";
 import type {
   MessageHandler,
@@ -11,11 +13,9 @@ import type {
 
 export interface LocalContext {
   readonly backlog: Backlog;
-  /** Milliseconds since the epoch, for `maxReplayAge`. */
-  now(): number;
-  /** A handler or filter failed, and the application gave no `onError`, or it failed too. */
-  failed(error: Error, message: NotificationMessage): void;
-  leave(id: string): void;
+  readonly environment: Pick<Environment, "now">;
+  readonly events: Events;
+  readonly subscriptions: { remove(id: string): void };
 }
 
 /**
@@ -66,7 +66,7 @@ export class LocalSubscription implements Subscription {
   }
 
   unsubscribe(): void {
-    this.#context.leave(this.id);
+    this.#context.subscriptions.remove(this.id);
   }
 
   isActive(): boolean {
@@ -126,7 +126,7 @@ export class LocalSubscription implements Subscription {
   #isUnwanted({ replayed, timestamp }: NotificationMessage): boolean {
     const { replayMissed, maxReplayAge = Infinity } = this.options;
     if (replayed !== true) return false;
-    return replayMissed === false || this.#context.now() - timestamp.getTime() > maxReplayAge;
+    return replayMissed === false || this.#context.environment.now() - timestamp.getTime() > maxReplayAge;
   }
 
   #enqueue(delivery: Delivery): void {
@@ -172,15 +172,12 @@ export class LocalSubscription implements Subscription {
   }
 
   #fail(error: Error, message: NotificationMessage): void {
-    const { failed } = this.#context;
-    if (this.options.onError === undefined) {
-      failed(error, message);
-      return;
-    }
+    const { onError } = this.options;
     try {
-      this.options.onError(error, message);
+      if (onError === undefined) throw error;
+      onError(error, message);
     } catch (worse) {
-      failed(asError(worse), message);
+      this.#context.events.emit({ type: "handler_error", error: asError(worse), message });
     }
   }
 }

@@ -1,28 +1,27 @@
 /** What the application subscribed to, what the server holds, and how the two are kept the same. */
 import type { Cursor, CursorTrack } from "./cursor.ts";
-import { Entry, agree, wireOptions } from "./entry.ts";
-import type { Cancel } from "./environment.ts";
+import { Entry, agree, hasFields, wireOptions } from "./entry.ts";
+import type { Environment } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
-import type { ClientFrame, HeldSubscription, ReplayComplete, SubscribeOptions } from "./frames.ts";
+import type { Events } from "./events.ts";
+import type { HeldSubscription, SubscribeOptions } from "./frames.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Link } from "./link.ts";
 import { type OwedContext, beginning } from "./owed.ts";
 import { ASK_AGAIN, type Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
+import type { StateManager } from "./state-manager.ts";
 import type { LocalSubscription } from "./subscription.ts";
 import { isPattern, matches, patternProblem, split } from "./topics.ts";
-import type { ClientEvent } from "./types.ts";
 
 export interface SubscriptionsContext {
-  readonly requests: Requests;
+  readonly environment: Pick<Environment, "after">;
+  readonly events: Events;
+  readonly inbox: Pick<Inbox, "base" | "replayed">;
+  readonly link: Pick<Link, "send">;
   readonly replays: Replays;
-  send(frame: ClientFrame): void;
-  after(delay: number, run: () => void): Cancel;
-  /** Where `replayMissed` begins on this connection. */
-  base(): Cursor;
-  emit(event: ClientEvent): void;
-  /** A replay that a subscription asked for has ended. */
-  replayed(topic: string, frame: ReplayComplete): void;
-  /** What has to survive a reload changed. */
-  changed(): void;
+  readonly requests: Requests;
+  readonly state: Pick<StateManager, "save">;
   /** All that was to be restored on this connection has been answered. */
   restored(): void;
 }
@@ -32,7 +31,7 @@ export class Subscriptions {
   readonly #entries = new Map<string, Entry>();
   readonly #byId = new Map<string, LocalSubscription>();
   #patterns: readonly Entry[] = [];
-  /** Unsubscribed while away: the server still holds them. */
+  /** Unsubscribed while away: what the server still holds of these has ended. */
   readonly #left = new Set<string>();
   #online = false;
   /** Whether answers are waited for before the connection counts as restored. */
@@ -77,7 +76,7 @@ export class Subscriptions {
     }
     const options = wireOptions(local.options);
     const entry = this.#entries.get(local.topic) ?? this.#newEntry(local.topic, options, local.createdAt);
-    if (entry.isOrphan) entry.options = options;
+    if (entry.isOrphan || entry.locals.size === 0) entry.options = options;
     else if (!agree(entry.options, options)) {
       const problem = `Give the options of the first subscription to ${local.topic}.`;
       this.#refuse(local, new NotificationError("CONFLICT", problem));
@@ -85,7 +84,12 @@ export class Subscriptions {
     }
     this.#byId.set(local.id, local);
     entry.locals.add(local);
-    if (entry.heldId !== undefined) entry.confirm();
+    if (entry.isOrphan) {
+      // Not at once: what waits would reach the handler before the caller has the subscription.
+      queueMicrotask(() => {
+        if (entry.heldId !== undefined) entry.confirm();
+      });
+    } else if (entry.heldId !== undefined) entry.confirm();
     else if (this.#online && !entry.asking) this.#ask(entry);
   }
 
@@ -96,7 +100,15 @@ export class Subscriptions {
     local.end();
     const entry = this.#entries.get(local.topic);
     entry?.locals.delete(local);
-    if (entry?.locals.size === 0 && !entry.asking) this.#drop(entry);
+    if (entry?.locals.size !== 0) return;
+    const isSent = entry.asking && (entry.owed === undefined || !this.#context.replays.forget(entry.owed));
+    if (!isSent) {
+      this.#drop(entry);
+      return;
+    }
+    entry.isOutdated = true;
+    entry.confirmed = false;
+    entry.owed = undefined;
   }
 
   /** Take up what was subscribed before a reload: it waits for its handlers. */
@@ -115,12 +127,11 @@ export class Subscriptions {
   restore(held: readonly HeldSubscription[], from: Cursor | undefined, seen: CursorTrack): void {
     this.#online = this.#isRestoring = true;
     for (const { topic, subscriptionId, createdAt } of held) {
-      let entry = this.#entries.get(topic);
-      if (entry === undefined && this.#left.has(topic)) {
+      if (this.#left.has(topic)) {
         this.#unsubscribe(topic, subscriptionId);
         continue;
       }
-      entry ??= this.#newEntry(topic, {}, createdAt);
+      const entry = this.#entries.get(topic) ?? this.#newEntry(topic, {}, createdAt);
       entry.isOrphan = entry.locals.size === 0;
       this.#confirm(entry, subscriptionId);
     }
@@ -145,9 +156,9 @@ export class Subscriptions {
     for (const entry of this.#entries.values()) {
       entry.heldId = undefined;
       entry.asking = false;
-      if (entry.locals.size > 0 || entry.isOrphan) continue;
-      this.#forget(entry);
-      this.#left.add(entry.topic); // unsubscribed while asked for: the server may hold it or not
+      if (!entry.isOutdated) continue;
+      this.#left.add(entry.topic); // the server may hold it or not
+      this.#renew(entry);
     }
   }
 
@@ -170,26 +181,25 @@ export class Subscriptions {
 
   #newEntry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
     const entry = new Entry(topic, options, createdAt, () => {
-      this.#context.emit({ type: "gap", reason: "NO_HANDLER", topic });
+      this.#context.events.emit({ type: "gap", reason: "NO_HANDLER", topic });
     });
     this.#entries.set(topic, entry);
-    this.#left.delete(topic);
     this.#listPatterns();
     return entry;
   }
 
   readonly #owedContext: OwedContext = {
-    base: () => this.#context.base(),
+    base: () => this.#context.inbox.base,
     confirm: (entry, subscriptionId) => {
       this.#confirm(entry, subscriptionId);
       this.#checkRestored();
     },
     refused: (entry, error) => this.#refused(entry, error),
     ended: (topic, frame) => {
-      this.#context.replayed(topic, frame);
+      this.#context.inbox.replayed(frame, topic);
     },
     lost: (topic) => {
-      this.#context.emit({ type: "gap", reason: "CONNECTION_LOST", topic });
+      this.#context.events.emit({ type: "gap", reason: "CONNECTION_LOST", topic });
     },
   };
 
@@ -214,16 +224,20 @@ export class Subscriptions {
         if (this.#refused(entry, error)) this.#askLater(entry, error.retryAfter ?? ASK_AGAIN);
         this.#checkRestored();
       },
-      lost: () => undefined, // suspend() sees to it
     });
-    const wanted = Object.keys(options).length > 0 ? { options } : {};
-    this.#context.send({ type: "subscribe", id, topic, ...wanted });
+    const wanted = hasFields(options) ? options : undefined;
+    this.#context.link.send({ type: "subscribe", id, topic, options: wanted });
   }
 
   /** The server refused a subscription; true when it should be asked again later. */
   #refused(entry: Entry, error: NotificationError): boolean {
-    const existing = error.data?.["subscriptionId"];
-    if (error.code === "ALREADY_SUBSCRIBED" && typeof existing === "string") {
+    const data = error.code === "ALREADY_SUBSCRIBED" ? error.data?.["subscriptionId"] : undefined;
+    const existing = typeof data === "string" ? data : undefined;
+    if (entry.isOutdated) {
+      this.#renew(entry, existing);
+      return false;
+    }
+    if (existing !== undefined) {
       this.#confirm(entry, existing);
       return entry.owed !== undefined;
     }
@@ -232,30 +246,38 @@ export class Subscriptions {
     return false;
   }
 
+  /** What was asked for of old has been answered: let it go, and ask for what is wanted now. */
+  #renew(entry: Entry, oldId?: string): void {
+    entry.isOutdated = false;
+    if (oldId !== undefined) this.#unsubscribe(entry.topic, oldId);
+    if (entry.locals.size === 0) this.#forget(entry);
+    else if (this.#online) this.#ask(entry);
+  }
+
   #askLater(entry: Entry, delay: number): void {
-    this.#context.after(delay, () => {
+    this.#context.environment.after(delay, () => {
       const isWanted = this.#entries.get(entry.topic) === entry;
       if (this.#online && isWanted && entry.heldId === undefined && !entry.asking) this.#ask(entry);
     });
   }
 
   #confirm(entry: Entry, subscriptionId: string): void {
+    if (entry.isOutdated) {
+      this.#renew(entry, subscriptionId);
+      return;
+    }
     entry.heldId = subscriptionId;
     const isNew = !entry.confirmed;
     entry.confirmed = true;
-    if (entry.locals.size === 0 && !entry.isOrphan) {
-      this.#drop(entry); // unsubscribed while we asked
-      return;
-    }
     entry.confirm();
-    if (isNew) this.#context.changed();
+    if (isNew) this.#context.state.save();
     if (!entry.isOrphan || entry.isTold) return;
     entry.isTold = true;
     const { topic, createdAt } = entry;
     const unsubscribe = (): void => {
       if (entry.isOrphan) this.#drop(entry);
     };
-    this.#context.emit({ type: "orphan", topic, createdAt, unsubscribe });
+    this.#context.events.emit({ type: "orphan", topic, createdAt, unsubscribe });
   }
 
   #end(entry: Entry, error: NotificationError): void {
@@ -266,7 +288,7 @@ export class Subscriptions {
   #refuse(local: LocalSubscription, error: NotificationError): void {
     this.#byId.delete(local.id);
     local.end(error);
-    this.#context.emit({ type: "subscription_ended", subscription: local, error });
+    this.#context.events.emit({ type: "subscription_ended", subscription: local, error });
   }
 
   #drop(entry: Entry): void {
@@ -277,13 +299,10 @@ export class Subscriptions {
 
   #forget(entry: Entry): void {
     this.#entries.delete(entry.topic);
-    if (entry.owed !== undefined) {
-      entry.owed.isOver = true;
-      this.#context.replays.forget(entry.owed);
-    }
+    if (entry.owed !== undefined) this.#context.replays.forget(entry.owed);
     for (const delivery of entry.letGo()) delivery.settle();
     this.#listPatterns();
-    if (entry.confirmed) this.#context.changed();
+    if (entry.confirmed) this.#context.state.save();
   }
 
   #listPatterns(): void {
@@ -296,15 +315,15 @@ export class Subscriptions {
       ok: () => undefined,
       refused: (error) => {
         if (!error.temporary) return; // it is gone already
-        this.#context.after(error.retryAfter ?? ASK_AGAIN, () => {
+        this.#context.environment.after(error.retryAfter ?? ASK_AGAIN, () => {
           if (this.#online && !this.#entries.has(topic)) this.#unsubscribe(topic, subscriptionId);
         });
       },
       lost: () => {
-        if (!this.#entries.has(topic)) this.#left.add(topic);
+        this.#left.add(topic);
       },
     });
-    this.#context.send({ type: "unsubscribe", id, subscriptionId });
+    this.#context.link.send({ type: "unsubscribe", id, subscriptionId });
   }
 
   #checkRestored(): void {

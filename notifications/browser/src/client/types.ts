@@ -237,6 +237,11 @@ export interface NotificationClientConfig {
   batch?: BatchOptions;
   /** Opens the sockets, such as that of the package `ws`; the global one when absent. */
   webSocket?: WebSocketConstructor;
+  /**
+   * False: a socket of its own for this client. Otherwise tabs of one origin and user share one,
+   * where the browser can (Web Locks, BroadcastChannel) and neither `webSocket` nor `batch` is given.
+   */
+  shared?: boolean;
   /** Write transitions, retries and frame types to the console; never a token or a payload. */
   debug?: boolean;
 }

@@ -1,18 +1,12 @@
 /** Runs over the vectors that the Python client runs over too. */
 import { readFileSync } from "node:fs";
 import { beforeEach, expect, it } from "vitest";
+import { Core } from "../../src/client/core.ts";
 import type { Cursor, Position } from "../../src/client/cursor.ts";
 import { decode } from "../../src/client/decode.ts";
-import { Events } from "../../src/client/events.ts";
-import { Backlog } from "../../src/client/delivery.ts";
-import type { ClientFrame, RequestId, ServerFrame } from "../../src/client/frames.ts";
-import { Inbox } from "../../src/client/inbox.ts";
-import { Progress } from "../../src/client/progress.ts";
-import { Replays } from "../../src/client/replays.ts";
-import { Requests } from "../../src/client/requests.ts";
-import { Statistics } from "../../src/client/statistics.ts";
+import type { Environment } from "../../src/client/environment.ts";
+import type { RequestId, ServerFrame } from "../../src/client/frames.ts";
 import { LocalSubscription } from "../../src/client/subscription.ts";
-import { Subscriptions } from "../../src/client/subscriptions.ts";
 import { type Frame, authSuccess, held, message } from "./fake-server.ts";
 
 interface Row {
@@ -29,55 +23,47 @@ let handled: (Position | null)[];
 let unfinished: (() => void)[];
 let holding: boolean;
 let lastReplay: RequestId | undefined;
-let progress: Progress;
-let replays: Replays;
-let requests: Requests;
-let subscriptions: Subscriptions;
-let inbox: Inbox;
+let core: Core;
 
 beforeEach(() => {
   handled = [];
   unfinished = [];
   holding = false;
   const nothing = (): void => undefined;
-  const send = (frame: ClientFrame): void => {
+  const surroundings = { ...unused(), after: () => nothing, now: () => 0, elapsed: () => 0 };
+  core = new Core({ url: "ws://nowhere", auth: "token" }, surroundings);
+  core.link.send = (frame) => {
     if (frame.type === "replay") lastReplay = frame.id;
   };
-  progress = new Progress();
-  requests = new Requests();
-  replays = new Replays({ requests, send, after: () => nothing });
-  subscriptions = new Subscriptions({
-    requests,
-    replays,
-    send,
-    after: () => nothing,
-    base: () => inbox.base,
-    emit: nothing,
-    replayed: nothing,
-    changed: nothing,
-    restored: nothing,
-  });
-  const identity = { id: "local", topic: "user.**", createdAt: new Date(0) };
   const handler = ({ position }: { position?: Position }): void | Promise<void> => {
     handled.push(position ?? null);
     if (holding) return new Promise((resolve) => unfinished.push(resolve));
   };
-  const context = { backlog: new Backlog(nothing), now: () => 0, failed: nothing, leave: nothing };
-  subscriptions.add(new LocalSubscription(identity, handler, {}, context));
-  inbox = new Inbox({
-    events: new Events(nothing),
-    progress,
-    replays,
-    requests,
-    statistics: new Statistics(),
-    subscriptions,
-    now: () => 0,
-    elapsed: () => 0,
-    measured: nothing,
-    refresh: nothing,
-    overwhelmed: nothing,
-  });
+  const identity = { id: "local", topic: "user.**", createdAt: new Date(0) };
+  core.subscriptions.add(new LocalSubscription(identity, handler, {}, core));
 });
+
+/** Surroundings that nobody looks at. */
+function unused(): Environment {
+  const never = (): never => {
+    throw new Error("not used");
+  };
+  return {
+    kind: "browser",
+    now: never,
+    elapsed: never,
+    after: never,
+    random: never,
+    newId: never,
+    open: never,
+    storage: never,
+    claim: never,
+    onWake: never,
+    onHide: never,
+    debug: never,
+    complain: never,
+  };
+}
 
 /** Complete a frame of the vectors, and read it as the client does. */
 function read(frame: Frame): ServerFrame {
@@ -112,25 +98,22 @@ it.each(rows)("$name", async ({ frames, handled: wanted, cursor }) => {
       holding = false;
       for (const finish of unfinished.splice(0)) finish();
     } else if (step["type"] === undefined) {
-      expect(progress.cursor()).toEqual(step["cursor"]);
+      expect(core.progress.cursor()).toEqual(step["cursor"]);
     } else {
       const frame = read(step);
       if (frame.type === "auth_success") {
-        if ("asks" in step) expect(progress.cursor()).toEqual(step["asks"]);
+        if ("asks" in step) expect(core.progress.cursor()).toEqual(step["asks"]);
         if (connections > 0) {
-          replays.suspend();
-          subscriptions.suspend();
-          requests.lose();
-          inbox.lost();
+          core.lost();
         }
-        inbox.accepted(frame, connections > 0);
+        core.inbox.accepted(frame, connections > 0);
         connections += 1;
       } else {
-        inbox.take(frame);
+        core.inbox.take(frame);
       }
     }
     await settled();
   }
   expect(handled).toEqual(wanted);
-  expect(progress.cursor()).toEqual(cursor);
+  expect(core.progress.cursor()).toEqual(cursor);
 });

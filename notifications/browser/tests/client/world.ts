@@ -15,8 +15,11 @@ import { FakeServer, Inbound, type Peer } from "./fake-server.ts";
 export class World {
   readonly clock = new Clock();
   readonly complaints: unknown[] = [];
-  readonly states = new Inbound<ConnectionState>();
-  readonly events: ClientEvent[] = [];
+  readonly debugged: unknown[][] = [];
+  states = new Inbound<ConnectionState>();
+  events: ClientEvent[] = [];
+  /** Whether another page holds whatever id was used before. */
+  isClaimed = false;
   readonly server: FakeServer;
   client!: NotificationClient;
   wake: () => void = () => undefined;
@@ -32,14 +35,22 @@ export class World {
 
   static async open(config: Partial<NotificationClientConfig> = {}): Promise<World> {
     const world = new World(await FakeServer.start());
-    world.client = world.newClient(config);
-    world.client.onStateChange((state) => {
-      world.states.push(state);
-    });
-    world.client.onEvent((event) => {
-      world.events.push(event);
-    });
+    world.replace(config);
     return world;
+  }
+
+  /** Another page in the place of the one before, whose client says nothing more to anybody. */
+  replace(config: Partial<NotificationClientConfig>): void {
+    this.events = [];
+    this.states = new Inbound();
+    const { events, states } = this;
+    this.client = this.newClient(config);
+    this.client.onStateChange((state) => {
+      states.push(state);
+    });
+    this.client.onEvent((event) => {
+      events.push(event);
+    });
   }
 
   newClient(config: Partial<NotificationClientConfig> = {}): NotificationClient {
@@ -60,7 +71,11 @@ export class World {
       newId: () => `id-${(this.#ids += 1)}`,
       kind: "browser",
       storage: memoryStorage,
-      claim: () => Promise.resolve(true),
+      claim: () => {
+        const isFree = !this.isClaimed;
+        this.isClaimed = false;
+        return Promise.resolve(isFree);
+      },
       open: (url, protocol, events) => {
         const socket = new WebSocket(url, protocol);
         socket.on("open", events.opened);
@@ -84,7 +99,9 @@ export class World {
           this.wakeListeners -= 1;
         };
       },
-      debug: () => undefined,
+      debug: (...details) => {
+        this.debugged.push(details);
+      },
       complain: (error) => {
         this.complaints.push(error);
       },

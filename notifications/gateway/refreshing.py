@@ -1,0 +1,89 @@
+"""Carry out `refresh`: a fresh token for an open connection, and what its user may read now."""
+
+import asyncio
+from math import ceil
+from uuid import UUID
+
+from notifications import metrics
+from notifications.conf import conf
+from notifications.database import in_database
+from notifications.errors import Forbidden, RateLimited
+from notifications.gateway.connection import Connection
+from notifications.log.records import now_ms
+from notifications.permissions import may_subscribe
+from notifications.protocol.frames import Refresh, Refreshed, Unsubscribed
+from notifications.resilience.bucket import TokenBucket
+from notifications.services.subscriptions import drop_subscriptions
+
+BURST = 10
+"""Refreshes that a connection may ask for at once."""
+
+RATE = 0.2
+"""Refreshes a second that it may go on with; a token lives for minutes."""
+
+
+async def refresh(connection: Connection, frame: Refresh) -> None:
+    """Carry out a `refresh`; raises a NotificationError that answers it.
+
+    What raises has changed nothing: the connection goes on with the token that it had.
+    """
+    _require_rate(connection)
+    before = connection.principal
+    assert before is not None
+    principal = await connection.process.renewals.ask(frame.token)
+    if principal.id != before.id:
+        raise Forbidden(
+            "This token is not of the user or API key that this connection was opened with. "
+            "Open another connection with it."
+        )
+    held = connection.subscriber.wishes.items()
+    ended = [UUID(wish.id) for pattern, wish in held if not may_subscribe(principal, pattern)]
+    if ended:
+        await in_database(drop_subscriptions, ended)
+    if connection.is_closing:
+        return
+    connection.renew(principal)
+    connection.send(Refreshed(id=frame.id, expires_in=expires_in(principal.expires_at)))
+    _end_withdrawn(connection)
+    connection.check_token()
+
+
+def expires_in(expires_at: float | None) -> int | None:
+    """Return the milliseconds that a token has left; None where it does not expire.
+
+    expires_at: seconds since 1970.
+    """
+    return None if expires_at is None else max(0, int(expires_at * 1000) - now_ms())
+
+
+def _require_rate(connection: Connection) -> None:
+    if not conf().rate_limits:
+        return
+    now = asyncio.get_running_loop().time()
+    if connection.refreshes is None:
+        connection.refreshes = TokenBucket(RATE, BURST, now=now)
+    wait = connection.refreshes.take(now)
+    if wait:
+        metrics.refreshes_refused.labels("rate").inc()
+        raise RateLimited(
+            "This connection was given many tokens lately. Refresh when its token expires soon.",
+            retry_after=ceil(wait * 1000),
+        )
+
+
+def _end_withdrawn(connection: Connection) -> None:
+    """Stop delivering what the user may not read any more, and say so."""
+    assert connection.principal is not None
+    for pattern, wish in list(connection.subscriber.wishes.items()):
+        if not may_subscribe(connection.principal, pattern):
+            connection.process.hub.remove(connection.subscriber, pattern)
+            connection.send(withdrawn_frame(wish.id, pattern))
+
+
+def withdrawn_frame(subscription_id: str, pattern: str) -> Unsubscribed:
+    """Tell a client that it may not read a subscription's topics any more."""
+    return Unsubscribed(
+        subscription_id=subscription_id,
+        code="FORBIDDEN",
+        reason=f"The grant for {pattern!r} was withdrawn.",
+    )

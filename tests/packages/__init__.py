@@ -1,0 +1,1 @@
+"""The two client packages, built and used as their users would."""
