@@ -244,7 +244,7 @@ PAUSES = st.sampled_from((0.0, 0.0, 0.001, 0.02, 0.1, 1.0, 40.0))
 
 
 @settings(
-    max_examples=int(__import__("os").environ.get("EX", "300")),
+    max_examples=300,
     derandomize=True,
     deadline=None,
     database=None,
