@@ -157,6 +157,10 @@ class Run:
                 self.server.restart(
                     keeps_session=keeps_session, keeps_subscriptions=keeps_subscriptions
                 )
+            case ("lost session", topic):
+                self.server.restart(keeps_session=False, keeps_subscriptions=True)
+                for _ in range(2):
+                    self.server.publish(topic)
             case ("cut", frames):
                 if self.server.line is not None:
                     self.server.line.frames_left = frames
@@ -231,6 +235,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("send"), st.sampled_from(TOPICS)),
     st.tuples(st.just("drop"), st.sampled_from((1006, 1001, 1011, 4409, 4410))),
     st.tuples(st.just("restart"), st.booleans(), st.booleans()),
+    st.tuples(st.just("lost session"), st.sampled_from(TOPICS)),
     st.tuples(st.just("cut"), st.integers(0, 6)),
     st.tuples(st.just("cut next"), st.integers(0, 12)),
     st.just(("silence",)),
