@@ -18,7 +18,7 @@ from tests.packages.building import (
 )
 from tests.packages.conversing import converse, make_key, running
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 SERVICE = ROOT / "tests" / "packages" / "programs" / "service.ts"
 
