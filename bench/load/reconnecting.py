@@ -14,7 +14,6 @@ from bellwether_client import (
     NotificationClientConfig,
     RetryConfig,
 )
-
 from bench.load.answering import Request, run
 
 

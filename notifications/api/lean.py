@@ -11,19 +11,29 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from accounts.authentication import CHALLENGE
 from accounts.principal import Principal
 from notifications.api.admission import THE_VIEW, Admission, Admitted, admission
+from notifications.api.asgi import (
+    Event,
+    GoneError,
+    Receive,
+    Scope,
+    Send,
+    declared_size,
+    read_body,
+    send_answer,
+    send_problem,
+    too_large,
+)
 from notifications.api.bodies import BATCH_BYTES, JSON, NDJSON, SINGLE_BYTES, messages_of
 from notifications.api.credentials import Credentials, digest_of
-from notifications.api.problems import MEDIA_TYPE, described
 from notifications.api.publishing import (
     Refused,
     place,
@@ -33,11 +43,9 @@ from notifications.api.publishing import (
     status_of,
 )
 from notifications.errors import (
-    BadFrame,
     InternalError,
     NotificationError,
     Overloaded,
-    PayloadTooLarge,
     RateLimited,
     Unavailable,
 )
@@ -45,10 +53,6 @@ from notifications.log.records import Publication
 from notifications.process import running_process, this_process
 from notifications.services.writer import writer
 
-Scope = dict[str, Any]
-Event = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 AUTHENTICATION_DEADLINE = 1.0
@@ -59,9 +63,6 @@ TURN_BYTES = 32_768
 
 CUT_BYTES = 1024 * 1024
 """Size from which a batch is cut into its messages in a thread."""
-
-BODY_DEADLINE = 30.0
-"""Seconds that a client has to send its body."""
 
 REFUSAL_PAUSE = 0.5
 """Seconds that a refusal for want of room is held back: who sends again at once, whatever its
@@ -74,7 +75,6 @@ SINGLE = "/api/v1/publish"
 BATCH = "/api/v1/publish/batch"
 
 _MOST = {SINGLE: SINGLE_BYTES, BATCH: BATCH_BYTES}
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
 _JSON_HEADER = (b"content-type", JSON.encode())
 
 logger = structlog.get_logger(__name__)
@@ -101,17 +101,17 @@ class LeanPublish:
                     await self._hand_on(scope, receive, send, admitted)
                     return
                 status, body = await self._answer(scope, receive, came, admitted)
-            await _send(send, status, body, [_JSON_HEADER])
+            await send_answer(send, status, body, [_JSON_HEADER])
         except (Overloaded, RateLimited) as error:
             await self._hold_back()
-            await _send_problem(send, error)
+            await send_problem(send, error)
         except NotificationError as error:
-            await _send_problem(send, error)
-        except _Gone:
+            await send_problem(send, error)
+        except GoneError:
             return
         except Exception:
             logger.exception("a publish failed")
-            await _send_problem(
+            await send_problem(
                 send, InternalError("The server failed on this request; its log says why. Retry.")
             )
 
@@ -128,7 +128,7 @@ class LeanPublish:
     ) -> None:
         """Let the view answer, which gets no more of a body than tells it that it is too large."""
         most = _MOST[scope["path"]]
-        admitted.reserve(min(_declared(scope, most), most))
+        admitted.reserve(min(declared_size(scope, most), most))
         left = most + 1
 
         async def receive_bounded() -> Event:
@@ -152,11 +152,11 @@ class LeanPublish:
         commit = writer()
         commit.queue.require_room(principal.id)
         most = _MOST[scope["path"]]
-        declared = _declared(scope, most)
+        declared = declared_size(scope, most)
         if declared > most:
-            raise _too_large(most)
+            raise too_large(most)
         admitted.reserve(declared)
-        data = await _read(receive, most=most)
+        data = await read_body(receive, most=most)
         if scope["path"] == SINGLE:
             placed = place((await commit.append_async([publication_of(data, principal)]))[0])
             return status_of(placed), msgspec.json.encode(placed)
@@ -180,10 +180,6 @@ class LeanPublish:
             raise Unavailable(
                 "The database does not answer now; nothing was published. Retry.", retry_after=1000
             ) from None
-
-
-class _Gone(Exception):
-    """The client went away before its body was complete."""
 
 
 class _Came(NamedTuple):
@@ -230,34 +226,6 @@ def _is_served(host: bytes, allowed: tuple[str, ...]) -> bool:
     return bool(domain) and validate_host(domain, allowed)
 
 
-def _declared(scope: Scope, most: int) -> int:
-    """Return the bytes that a body is said to have; `most` where nothing is said."""
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value[:19])
-    return most
-
-
-async def _read(receive: Receive, *, most: int) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_DEADLINE):
-            while True:
-                event = await receive()
-                if event["type"] == "http.disconnect":
-                    raise _Gone
-                chunk: bytes = event.get("body", b"")
-                size += len(chunk)
-                if size > most:
-                    raise _too_large(most)
-                chunks.append(chunk)
-                if not event.get("more_body"):
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    except TimeoutError:
-        raise BadFrame(f"Send the whole body within {BODY_DEADLINE:.0f} seconds.") from None
-
-
 async def _sorted(
     data: bytes, media_type: str, principal: Principal
 ) -> list[Publication | Refused]:
@@ -275,28 +243,3 @@ async def _sorted(
             await asyncio.sleep(0)
         parts.append(publication_or_refusal(message, principal))
     return parts
-
-
-def _too_large(most: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"Send a body of at most {most:,} bytes.", data={"bodyBytes": most})
-
-
-async def _send_problem(send: Send, error: NotificationError) -> None:
-    status, body, retry_after = described(error)
-    headers = [(b"content-type", MEDIA_TYPE.encode())]
-    if retry_after is not None:
-        headers.append((b"retry-after", retry_after.encode()))
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers.append((b"www-authenticate", CHALLENGE.encode()))
-    await _send(send, status, body, headers)
-
-
-async def _send(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": int(status),
-            "headers": [*headers, (b"content-length", b"%d" % len(body)), _NOSNIFF],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})

@@ -5,15 +5,18 @@
  * CI builds again and compares byte for byte.
  */
 import { build } from "esbuild";
+import { PARTS, apart } from "./apart.js";
 
 await build({
   entryPoints: [
     { in: "src/client/index.ts", out: "client" },
+    ...PARTS,
     { in: "src/dashboard/main.ts", out: "dashboard" },
     { in: "src/dashboard/styles/dashboard.css", out: "dashboard" },
   ],
   outdir: "../static/notifications",
   bundle: true,
+  plugins: [apart],
   minify: true,
   format: "esm",
   target: ["es2022", "chrome105", "firefox121", "safari16"],

@@ -8,6 +8,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { build } from "esbuild";
+import { PARTS, apart } from "./apart.js";
 
 const ROOT = import.meta.dirname;
 const DIST = join(ROOT, "dist");
@@ -32,9 +33,10 @@ function copyDeclarations(name, copied = new Set()) {
 rmSync(DIST, { recursive: true, force: true });
 await build({
   absWorkingDir: ROOT,
-  entryPoints: ["src/client/index.ts"],
-  outfile: "dist/index.js",
+  entryPoints: [{ in: "src/client/index.ts", out: "index" }, ...PARTS],
+  outdir: "dist",
   bundle: true,
+  plugins: [apart],
   format: "esm",
   platform: "neutral",
   target: ["es2022"],

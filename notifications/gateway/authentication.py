@@ -23,7 +23,7 @@ from notifications.protocol.frames import (
     SubscriptionOptions,
 )
 from notifications.protocol.instants import format_instant
-from notifications.protocol.limits import PAYLOAD_BYTES
+from notifications.protocol.limits import BATCH_FRAMES, PAYLOAD_BYTES
 from notifications.protocol.retries import policy_for
 from notifications.recovery.cursor import Offsets, Unrecovered
 from notifications.services.opening import ClientDescription, OpenedSession
@@ -33,6 +33,7 @@ from notifications.services.subscriptions import (
     drop_subscriptions,
 )
 from notifications.services.welcoming import Credentials
+from notifications.topics.handling import window_of
 
 CAPABILITIES = ("batch",)
 """Capabilities of a client that this server makes use of."""
@@ -117,7 +118,7 @@ def _bring_into_force(
     """
     hub, subscriber = connection.process.hub, connection.subscriber
     hub.register(subscriber)
-    connection.gather(frame)
+    _gather(connection, frame)
     for row in allowed:
         wish = wish_of(row, epoch=hub.identity.epoch, partitions=hub.identity.partition_count)
         hub.add(subscriber, row.pattern, wish)
@@ -153,6 +154,17 @@ def _bring_into_force(
     connection.check_token()
     if opened.resumed:
         connection.replays.start(after, through, request_id=frame.id, after_resume=True)
+
+
+def _gather(connection: Connection, frame: Auth) -> None:
+    """Gather messages as the client asks, in arrays if it takes them."""
+    wish = frame.batch
+    most = wish.max_size if wish is not None else None
+    if "batch" in (frame.capabilities or ()):
+        connection.buffer.arrays = most or BATCH_FRAMES
+    if wish is not None:
+        connection.subscriber.client_window = window_of(most, wish.max_delay)
+        connection.subscriber.changed()
 
 
 def _held(row: Subscription) -> HeldSubscription:

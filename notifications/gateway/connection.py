@@ -9,27 +9,19 @@ import asyncio
 import uuid
 from typing import Any
 
-import structlog
-from django.utils import timezone
-
 from accounts.principal import Principal
 from notifications import metrics
 from notifications.conf import conf
-from notifications.errors import InternalError, NotificationError
+from notifications.errors import NotificationError
 from notifications.gateway.admission import Admitted
 from notifications.gateway.deadlines import Deadlines
-from notifications.gateway.departures import state_after_close
-from notifications.gateway.outbound import (
-    AsgiOutbound,
-    DirectOutbound,
-    Outbound,
-    SendToPeer,
-    Transport,
-)
+from notifications.gateway.departures import SessionState
+from notifications.gateway.farewell import Farewell
+from notifications.gateway.outbound import Outbound, SendToPeer, Transport, outbound_of
 from notifications.gateway.replays import Replays
 from notifications.hub import Subscriber
 from notifications.hub.buffer import Buffer
-from notifications.hub.encoded import Encoded, event_of
+from notifications.hub.encoded import Encoded
 from notifications.models import Session
 from notifications.process import Process
 from notifications.protocol.codes import CloseCode
@@ -42,23 +34,9 @@ from notifications.protocol.conversation import (
     ServerConversation,
     error_frame,
 )
-from notifications.protocol.frames import (
-    Auth,
-    Gap,
-    RequestId,
-    ServerFrame,
-    Unsubscribed,
-)
-from notifications.protocol.limits import BATCH_FRAMES
+from notifications.protocol.frames import Gap, RequestId, ServerFrame, Unsubscribed
 from notifications.resilience.bucket import TokenBucket
 from notifications.services.sessions import SessionChange
-from notifications.topics.handling import window_of
-
-CLOSE_TIMEOUT = 5.0
-"""Seconds in which a closing connection may still write what waits; then it is aborted."""
-
-SLOW_CLOSE_TIMEOUT = 2.0
-"""The same for a peer that was too slow to read."""
 
 DROPPED = "SLOW_CONSUMER"
 """The reason of a gap where ephemeral messages gave way because the peer did not keep up."""
@@ -67,10 +45,6 @@ _NOTHING = Buffer(
     0, wake=lambda within: None, overflow=lambda: None, dropped=lambda *arguments: None
 )
 """The buffer of connections that are gone."""
-
-logger = structlog.get_logger(__name__)
-
-State = Session.State
 
 
 class Connection:
@@ -95,41 +69,26 @@ class Connection:
         self.connects = 0
         self._address: str | None = admitted.address
         self.replays = Replays(self)
-        self._send = send
+        self.send_event = send
         self._loop = asyncio.get_running_loop()
-        self._transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
-        self._deadlines = Deadlines(self, self._transport)
-        self._outbound: Outbound = (
-            DirectOutbound(self._transport, process.flusher)
-            if self._transport is not None
-            # Daphne sends few close codes. It is known by what else it does not offer.
-            else AsgiOutbound(
-                send,
-                process.flusher,
-                self._loop,
-                any_code="websocket.http.response" in scope.get("extensions", {}),
-            )
-        )
+        self.transport: Transport | None = scope.get("extensions", {}).get("bellwether.transport")
+        self._deadlines = Deadlines(self, self.transport)
+        self.outbound: Outbound = outbound_of(self.transport, scope, send, process.flusher)
         self.buffer = Buffer(
             conf().buffer_bytes,
-            wake=self._outbound.wake,
+            wake=self.outbound.wake,
             overflow=self._overflowed,
             dropped=self._tell_dropped,
         )
-        self._outbound.start(self.buffer)
+        self.outbound.start(self.buffer)
         self.subscriber = Subscriber(
             self.buffer, codec=self.codec, tell_gap=self._tell_gap, lost=self._lose_place
         )
-        self._closing: Close | None = None
-        self._finishing: asyncio.Task[None] | None = None
-        self._last_words: list[Encoded] = []
-        self._close_timeout = CLOSE_TIMEOUT
-        self._ended = False
+        self._farewell: Farewell | None = None
+        self._is_gone = False
         self._is_counted = False
         self.refreshes: TokenBucket | None = None
-        self._state = State.CONNECTING
-        self._reason = ""
-        self._since = timezone.now()
+        self._state = SessionState()
 
     # --- Inbound ------------------------------------------------------------------------------
 
@@ -164,7 +123,7 @@ class Connection:
 
     def send(self, frame: ServerFrame) -> None:
         """Queue a frame for the peer."""
-        if self._closing is None:
+        if not self.is_closing:
             self.buffer.push(Encoded(self.codec.encode(frame), self.codec))
 
     def send_error(self, error: NotificationError, request_id: RequestId | None) -> None:
@@ -177,7 +136,7 @@ class Connection:
     @property
     def is_closing(self) -> bool:
         """Whether this side has decided to close; nothing is delivered any more."""
-        return self._closing is not None
+        return self._is_gone or self._farewell is not None
 
     def disconnect(self, code: int, reason: str, *, retry_after: int | None = None) -> None:
         """Close from the server's side, with the frame and code that the protocol asks for."""
@@ -209,40 +168,19 @@ class Connection:
 
     def revoke(self) -> None:
         """Close because what this connection authenticated with was revoked; end its session."""
-        self._ended = True
+        self._state.ended = True
         self.disconnect(CloseCode.DISCONNECTED, "Access was revoked.")
 
-    def _close(self, close: Close) -> None:
-        if self._closing is not None:
+    def _close(self, close: Close, words: list[Encoded] | None = None) -> None:
+        """Close; words: frames behind all that waits, for a peer that was too slow."""
+        if self.is_closing:
             return
-        self._closing = close
+        self._farewell = Farewell(self, close, words)
         self._deadlines.no_auth_is_due()
         self.replays.stop()
         self.process.hub.forget(self.subscriber)
         metrics.connections_closed.labels(str(int(close.code))).inc()
         self._left(close.code)
-        self._finishing = self._loop.create_task(self._finish(close))
-
-    async def _finish(self, close: Close) -> None:
-        """Write what waits, say goodbye, close; a peer that does not read in time is dropped."""
-        try:
-            await self._outbound.stop()
-            async with asyncio.timeout(self._close_timeout):
-                while (frame := self.buffer.pop()) is not None:
-                    await self._send(event_of([frame]))
-                for frame in self._last_words:
-                    await self._send(event_of([frame]))
-                code = self._outbound.close_code(close.code)
-                await self._send(
-                    {"type": "websocket.close", "code": int(code), "reason": close.reason}
-                )
-            if self._transport is not None:
-                # A peer that has vanished answers no close, and the socket must not wait for it.
-                self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
-        except Exception as error:
-            logger.debug("a close was not taken", error=f"{type(error).__name__}: {error}")
-            if self._transport is not None:
-                self._transport.abort()
 
     def _overflowed(self) -> None:
         # Called in the middle of a fan-out: what follows changes the index, so it waits a turn.
@@ -250,23 +188,23 @@ class Connection:
 
     def close_slow(self) -> None:
         """Close because the peer does not read what is sent to it; it may resume."""
-        self._close_timeout = SLOW_CLOSE_TIMEOUT
+        words: list[Encoded] = []
         actions = self.conversation.disconnect(
             CloseCode.SLOW_CONSUMER, "The connection did not read fast enough. Resume."
         )
         for action in actions:
             if isinstance(action, Send):
-                self._last_words.append(Encoded(self.codec.encode(action.frame), self.codec))
+                words.append(Encoded(self.codec.encode(action.frame), self.codec))
             elif isinstance(action, Close):
-                self._close(action)
+                self._close(action, words)
 
     def is_stuck(self, now: float) -> bool:
         """Tell whether the peer has something to read and reads nothing of it."""
-        return self._outbound.is_stuck(now)
+        return self.outbound.is_stuck(now)
 
     def check_deadlines(self, now: float) -> None:
         """Ping or close when it is time; now: the event loop's clock."""
-        if self._closing is None:
+        if not self.is_closing:
             self._deadlines.check(now)
 
     # --- The session's state ------------------------------------------------------------------
@@ -282,8 +220,8 @@ class Connection:
         newest = self.process.by_handle.get(handle)
         if newest is None or newest.connects < connects:
             self.process.by_handle[handle] = self
-        if self._closing is None:
-            self._state, self._since = State.CONNECTED, timezone.now()
+        if not self.is_closing:
+            self._state.now_in(Session.State.CONNECTED)
         elif (change := self.describe()) is not None:
             self.process.note(change)  # it was closed while its session was opened
 
@@ -314,16 +252,6 @@ class Connection:
             self.process.gate.known(self._address)
             self._address = None
 
-    def gather(self, auth: Auth) -> None:
-        """Gather messages as the client asks, in arrays if it takes them."""
-        wish = auth.batch
-        most = wish.max_size if wish is not None else None
-        if "batch" in (auth.capabilities or ()):
-            self.buffer.arrays = most or BATCH_FRAMES
-        if wish is not None:
-            self.subscriber.client_window = window_of(most, wish.max_delay)
-            self.subscriber.changed()
-
     def describe(self) -> SessionChange | None:
         """Return the state of the session as it is now, or None without one."""
         if self.handle is None:
@@ -332,22 +260,16 @@ class Connection:
             handle=self.handle,
             server_id=self.process.server_id,
             connects=self.connects,
-            state=self._state,
-            reason=self._reason,
-            since=self._since,
+            state=self._state.state,
+            reason=self._state.reason,
+            since=self._state.since,
             messages_sent=self.subscriber.delivered,
-            ended=self._ended,
+            ended=self._state.ended,
         )
 
-    def _now_in(self, state: State, reason: str) -> None:
-        self._state, self._reason, self._since = state, reason, timezone.now()
-        if (change := self.describe()) is not None:
-            self.process.note(change)
-
     def _left(self, code: int) -> None:
-        if self._state in (State.CONNECTING, State.CONNECTED):
-            state, reason = state_after_close(code)
-            self._now_in(state, reason)
+        if self._state.left(code) and (change := self.describe()) is not None:
+            self.process.note(change)
 
     async def gone(self, code: int) -> None:
         """The peer's side is closed: end everything that belongs to this connection."""
@@ -356,26 +278,19 @@ class Connection:
         self._no_stranger()
         if self._is_counted and self.principal is not None:
             self.process.gate.remove_user(self.principal.id)
-        if self._closing is None:
+        if not self.is_closing:
             metrics.connections_closed.labels(str(code)).inc()
             self._left(code)
         self.replays.stop()
         self.process.hub.forget(self.subscriber)
         await self.replays.ended()
-        await self._outbound.stop()
-        if self._finishing is not None:
-            self._finishing.cancel()
-            await asyncio.wait([self._finishing])
+        await self.outbound.stop()
+        if self._farewell is not None:
+            await self._farewell.ended()
         if self.handle is not None and self.process.by_handle.get(self.handle) is self:
             del self.process.by_handle[self.handle]
         # What refers to this connection in turn. So no garbage collector has to look for it, and
         # its memory is free at once.
-        self._closing = self._closing or Close(CloseCode.ABNORMAL, "")
-        self._outbound.buffer = _NOTHING
-        del self.replays, self.subscriber, self.buffer, self._outbound, self._deadlines
-
-    def failed(self, request_id: RequestId | None) -> None:
-        """Answer a request on which the server itself failed."""
-        self.send_error(
-            InternalError("The server failed on this request; its log says why. Retry."), request_id
-        )
+        self._is_gone = True
+        self.outbound.buffer = _NOTHING
+        del self.replays, self.subscriber, self.buffer, self.outbound, self._deadlines

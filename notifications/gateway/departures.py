@@ -1,5 +1,7 @@
 """How connections ended: what a close code makes of a session, and what clients say of it later."""
 
+from django.utils import timezone
+
 from notifications import metrics
 from notifications.models import Session
 from notifications.protocol.codes import CloseCode, reconnects
@@ -54,3 +56,24 @@ def state_after_close(code: int) -> tuple[State, str]:
     )
     stays_away = code == CloseCode.NORMAL or not (reconnects(code) or code == 1005)
     return (State.DISCONNECTED if stays_away else State.RECONNECTING), reason
+
+
+class SessionState:
+    """What a session's row is to say of the socket that serves it. ended: the session is over."""
+
+    __slots__ = ("ended", "reason", "since", "state")
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.now_in(State.CONNECTING)
+
+    def now_in(self, state: State, reason: str = "") -> None:
+        """Take note of a state that begins now."""
+        self.state, self.reason, self.since = state, reason, timezone.now()
+
+    def left(self, code: int) -> bool:
+        """Take note of a close; False when the socket had been left before."""
+        if self.state not in (State.CONNECTING, State.CONNECTED):
+            return False
+        self.now_in(*state_after_close(code))
+        return True

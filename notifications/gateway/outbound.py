@@ -203,3 +203,14 @@ class AsgiOutbound:
 
 
 Outbound = DirectOutbound | AsgiOutbound
+
+
+def outbound_of(
+    transport: Transport | None, scope: dict[str, Any], send: SendToPeer, flusher: Flusher
+) -> Outbound:
+    """Return the way to a socket: the direct one where its server offers a transport."""
+    if transport is not None:
+        return DirectOutbound(transport, flusher)
+    # Daphne sends few close codes. It is known by what else it does not offer.
+    any_code = "websocket.http.response" in scope.get("extensions", {})
+    return AsgiOutbound(send, flusher, asyncio.get_running_loop(), any_code=any_code)

@@ -13,6 +13,7 @@ import structlog
 from notifications.database import in_database
 from notifications.errors import (
     BadCursor,
+    InternalError,
     NotificationError,
     UnknownSubscription,
 )
@@ -52,6 +53,10 @@ IN_FLIGHT = 64
 """Publishes of one connection that may wait for their commit; more are read later."""
 
 logger = structlog.get_logger(__name__)
+
+
+def _failed() -> InternalError:
+    return InternalError("The server failed on this request; its log says why. Retry.")
 
 
 class Requests:
@@ -109,7 +114,7 @@ class Requests:
             self._connection.send_error(error, request_id)
         except Exception:
             logger.exception("a request failed")
-            self._connection.failed(request_id)
+            self._connection.send_error(_failed(), request_id)
 
     def _pong(self, frame: Ping) -> None:
         connection = self._connection
@@ -151,7 +156,7 @@ class Requests:
             self._connection.send_error(error, frame.id)
         except Exception:
             logger.exception("a publish failed")
-            self._connection.failed(frame.id)
+            self._connection.send_error(_failed(), frame.id)
         else:
             self._connection.send(
                 Published(

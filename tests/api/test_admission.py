@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from accounts.services import create_api_key
+from notifications.api import asgi as asgi_module
 from notifications.api import lean as lean_module
 from notifications.api.admission import Admission
 from notifications.api.bodies import BATCH_BYTES, SINGLE_BYTES
@@ -146,7 +147,7 @@ async def test_what_goes_wrong_gives_everything_back(keys: list[str]) -> None:
 async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(
     keys: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lean_module, "BODY_DEADLINE", 0.05)
+    monkeypatch.setattr(asgi_module, "BODY_DEADLINE", 0.05)
     app = LeanPublish(never, admission=Admission())
     assert await Request(app, keys[0]).answer() == (400, "BAD_FRAME")
     assert app._admission.requests.used == 0

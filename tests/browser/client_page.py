@@ -24,6 +24,20 @@ foreign to the server's network, and could open no socket to it."""
 
 # What was handled is kept as the client's cursor is: in the tab's storage, which outlives a reload.
 SCRIPT = """
+// While `asleep` no timer fires, as in a page that has long been in the background.
+const begin = setTimeout, end = clearTimeout, late = new Map();
+window.setTimeout = (run, delay) => {
+  const id = begin(() => window.asleep ? late.set(id, run) : run(), delay);
+  return id;
+};
+window.clearTimeout = (id) => { late.delete(id); end(id); };
+window.wake = () => {
+  window.asleep = false;
+  const due = [...late.values()];
+  late.clear();
+  for (const run of due) run();
+  return due.length;
+};
 const run = async () => {
   const { createNotificationClient } = await import("/static/notifications/client.js");
   const { topic, ...config } = JSON.parse(decodeURIComponent(location.hash.slice(1)));

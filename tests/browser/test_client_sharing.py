@@ -48,7 +48,6 @@ def require_connections(server: Server, count: int) -> None:
     wait_until(lambda: connections(server) == count, lambda: f"{connections(server)} sockets")
 
 
-
 def test_two_tabs_share_one_socket_and_outlive_the_one_that_leads(
     context: BrowserContext, server: Server, token: str, key: str
 ) -> None:

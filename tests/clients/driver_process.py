@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, Self
 from tests.deployment import ROOT
 
 Client = Literal["python", "typescript"]
-CLIENTS: Final[tuple[Client, ...]] = ("python", "typescript")
 Observation = dict[str, Any]
 
 BUNDLE: Final = ROOT / "notifications/static/notifications/client.js"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients.clients import NEEDS_NODE
 from tests.clients.normal import Normal
 from tests.clients.scenario import Scenario, Step, play, scenarios
 
@@ -37,12 +38,14 @@ def changed(scenario: Scenario, old: Step, new: list[Step]) -> Scenario:
     return Scenario(scenario.name, scenario.about, steps, scenario.config)
 
 
+@NEEDS_NODE
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_a_trace_that_differs_is_found(wrong: str, tmp_path: Path) -> None:
     scenario = changed(SCENARIOS["first_connection"], *WRONG[wrong])
     assert await play(scenario, "typescript", tmp_path, patience=2) != scenario.trace
 
 
+@NEEDS_NODE
 async def test_what_comes_too_much_at_the_end_is_found(tmp_path: Path) -> None:
     scenario = SCENARIOS["first_connection"]
     last = max(place for place, step in enumerate(scenario.steps) if "seen" in step)

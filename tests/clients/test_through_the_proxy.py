@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-from tests.clients.driver_process import CLIENTS, Client, DriverProcess
+from tests.clients.clients import CLIENTS
+from tests.clients.driver_process import Client, DriverProcess
 from tests.clients.fault_proxy import Cut, Fault, FaultProxy, HalfOpen, Latency, Reset
 from tests.clients.feed import Feed
 from tests.clients.life import PUBLISHES, Life

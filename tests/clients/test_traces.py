@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.driver_process import CLIENTS, Client
+from tests.clients.clients import CLIENTS
+from tests.clients.driver_process import Client
 from tests.clients.scenario import Scenario, play, scenarios
 
 SCENARIOS = scenarios()
+
+pytestmark = pytest.mark.server  # each starts a process
 
 
 @pytest.mark.parametrize("client", CLIENTS)

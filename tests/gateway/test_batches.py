@@ -11,8 +11,8 @@ import msgpack
 import pytest
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS
-from tests.socket_client import SUBPROTOCOLS, SocketClient, connect, session
+from tests.gateway.servers import SERVERS, each_server_and_codec
+from tests.socket_client import SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
@@ -22,11 +22,7 @@ LONG = {"maxSize": 100, "maxDelay": 10_000}
 House = tuple[Server, str, str]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(server, codec) for server in SERVERS for codec in SUBPROTOCOLS],
-    ids="-".join,
-)
+@pytest.fixture(scope="module", params=each_server_and_codec("batches"))
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

@@ -8,7 +8,7 @@ import websockets
 from websockets.typing import Origin, Subprotocol
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS
+from tests.gateway.servers import SERVERS, each_server_and_codec
 from tests.socket_client import SUBPROTOCOLS, SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
@@ -16,11 +16,7 @@ pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 ALL = "--grant-publish=**", "--grant-subscribe=**"
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(server, codec) for server in SERVERS for codec in SUBPROTOCOLS],
-    ids="-".join,
-)
+@pytest.fixture(scope="module", params=each_server_and_codec("conversation"))
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS
-from tests.socket_client import SUBPROTOCOLS, WAIT, SocketClient, connect, session
+from tests.gateway.servers import SERVERS, each_server_and_codec
+from tests.socket_client import WAIT, SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
@@ -18,11 +18,7 @@ LARGE = {"and": [{"eq": ["payload.kind", "invoice"]}, {"gte": ["payload.total", 
 House = tuple[Deployment, Server, str, str]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(server, codec) for server in SERVERS for codec in SUBPROTOCOLS],
-    ids="-".join,
-)
+@pytest.fixture(scope="module", params=each_server_and_codec("filters"))
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

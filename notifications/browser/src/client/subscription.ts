@@ -11,6 +11,12 @@ import type {
   SubscriptionOptions,
 } from "./types.ts";
 
+interface Waiting {
+  readonly delivery: Delivery;
+  /** Whether the handler has had it otherwise. */
+  readonly isHandled: boolean;
+}
+
 export interface LocalContext {
   readonly backlog: Backlog;
   readonly environment: Pick<Environment, "now">;
@@ -35,7 +41,7 @@ export class LocalSubscription implements Subscription {
   #phase: "asked" | "confirmed" | "ended" = "asked";
   #resolve!: () => void;
   #reject!: (error: NotificationError) => void;
-  #queue: Delivery[] = [];
+  #queue: Waiting[] = [];
   #isRunning = false;
   readonly #owed = new Set<Owed>();
   #held: Delivery[] = [];
@@ -83,7 +89,7 @@ export class LocalSubscription implements Subscription {
   end(error?: NotificationError): void {
     const waited = this.#phase === "asked";
     this.#phase = "ended";
-    const rest = [...this.#queue, ...this.#held];
+    const rest = [...this.#queue.map(({ delivery }) => delivery), ...this.#held];
     this.#context.backlog.add(-this.#queue.length);
     this.#queue = [];
     this.#held = [];
@@ -105,9 +111,10 @@ export class LocalSubscription implements Subscription {
     this.#held = [];
     for (const delivery of held) {
       const { position } = delivery.message;
-      if (position !== undefined && owed.brought.covers(position)) delivery.settle();
-      else if (this.#owed.size > 0) this.#held.push(delivery);
-      else this.#enqueue(delivery);
+      // It is not settled before what the replay brought in its place is handled.
+      const isBrought = position !== undefined && owed.brought.covers(position);
+      if (isBrought || this.#owed.size === 0) this.#enqueue(delivery, isBrought);
+      else this.#held.push(delivery);
     }
   }
 
@@ -129,19 +136,20 @@ export class LocalSubscription implements Subscription {
     return replayMissed === false || this.#context.environment.now() - timestamp.getTime() > maxReplayAge;
   }
 
-  #enqueue(delivery: Delivery): void {
-    this.#queue.push(delivery);
+  #enqueue(delivery: Delivery, isHandled = false): void {
+    this.#queue.push({ delivery, isHandled });
     this.#context.backlog.add(1);
     this.#next();
   }
 
   #next(): void {
     while (!this.#isRunning) {
-      const delivery = this.#queue.shift();
-      if (delivery === undefined) return;
+      const next = this.#queue.shift();
+      if (next === undefined) return;
+      const { delivery, isHandled } = next;
       this.#isRunning = true; // the handler may do what brings us here again
       this.#context.backlog.add(-1);
-      const work = this.#handle(delivery.message);
+      const work = isHandled ? undefined : this.#handle(delivery.message);
       if (work === undefined) {
         this.#isRunning = false;
         delivery.settle();

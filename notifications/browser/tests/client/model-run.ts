@@ -24,8 +24,12 @@ export class Run {
   readonly clock = new Clock();
   readonly server = new ModelServer();
   readonly listeners: Listener[] = [];
+  /** What handlers saw that must not be: what they throw, the client would keep to itself. */
+  readonly violations: string[] = [];
   /** Slow handlers that have not ended, of the client that is. */
   slow: (() => void)[] = [];
+  /** From here on slow handlers are quick. */
+  isEnding = false;
   client!: NotificationClient;
   wake: () => void = () => undefined;
   hide: () => void = () => undefined;
@@ -75,8 +79,12 @@ export class Run {
     listener.listen(this);
   }
 
-  /** Let one thing that is on its way arrive; `batch`: frames to the client at once. */
-  flow(batch: number): void {
+  /**
+   * Let what is on its way arrive: a frame at the server, if it serves, and frames at the client.
+   *
+   * @param batch how many of these at once.
+   */
+  flow(batch: number, serves = true): void {
     const { connection } = this.server;
     if (connection === undefined || connection.isClosed) return;
     if (!connection.isOpen) {
@@ -89,7 +97,7 @@ export class Run {
       connection.events.opened();
       return;
     }
-    connection.serve();
+    if (serves) connection.serve();
     const frames = connection.outbound.splice(0, batch);
     if (frames.some(({ type }) => type === "auth_success")) this.#isAccepted = true;
     if (frames.length === 1) connection.events.received(JSON.stringify(frames[0]));
@@ -133,21 +141,23 @@ export class Run {
   /** Let everything come to its end, and check what must hold then. */
   async finish(): Promise<void> {
     this.#refusals = 0;
+    this.isEnding = true;
     await this.#quiet();
     for (const unsubscribe of this.#orphans.values()) unsubscribe(); // does nothing to those taken
     await this.#quiet();
     expect(this.client.getConnectionState().status).toBe("connected");
     expect(this.client.getStats().waiting).toBe(0);
     expect(this.server.collisions).toBe(0);
+    expect(this.violations).toEqual([]);
     const wanted = this.listeners.filter((one) => one.isActive).map(({ topic }) => topic);
     expect(new Set(this.server.rows.map(({ topic }) => topic))).toEqual(new Set(wanted));
     for (const listener of this.listeners) listener.check(this.server);
   }
 
   async #quiet(): Promise<void> {
-    for (let round = 0; round < 60; round += 1) {
-      this.clock.advance(20);
-      for (let turn = 0; turn < 4; turn += 1) this.flow(100);
+    for (let round = 0; round < 40; round += 1) {
+      this.clock.advance(25);
+      for (let turn = 0; turn < 6; turn += 1) this.flow(1_000);
       for (const end of this.slow.splice(0)) end();
       await settled();
     }
@@ -155,6 +165,7 @@ export class Run {
 
   /** What must hold at any time. */
   check(checkCursor: boolean): void {
+    expect(this.violations).toEqual([]);
     const isConnected = this.client.getConnectionState().status === "connected";
     expect(isConnected).toBe(this.#isAccepted);
     const cursor = this.client.getCursor();

@@ -42,11 +42,10 @@ export class ModelServer {
   /** Requests for a replay while another was going out: a client must not. */
   collisions = 0;
   #ids = 0;
+  readonly #heads: Offsets = Array<number>(PARTITIONS).fill(0);
 
   get heads(): Offsets {
-    return [...Array(PARTITIONS).keys()].map(
-      (partition) => this.log.filter((one) => one.partition === partition).length,
-    );
+    return [...this.#heads];
   }
 
   newId(): string {
@@ -55,7 +54,9 @@ export class ModelServer {
 
   publish(topic: string): void {
     const partition = Number(split(topic)[1]) % PARTITIONS;
-    this.log.push({ topic, partition, offset: (this.heads[partition] ?? 0) + 1 });
+    const offset = (this.#heads[partition] ?? 0) + 1;
+    this.#heads[partition] = offset;
+    this.log.push({ topic, partition, offset });
     this.connection?.pump();
   }
 
@@ -78,8 +79,8 @@ export class ModelConnection implements Socket {
   isClosed = false;
   readonly #server: ModelServer;
   #wishes: Wish[] = [];
-  /** What has been sent live, by partition. */
-  #place: Offsets = [];
+  /** How much of the log has been sent live. */
+  #sent = 0;
   #isAccepted = false;
   #acked: Offsets = [];
 
@@ -114,13 +115,12 @@ export class ModelConnection implements Socket {
   /** Send what has been published and not been sent. */
   pump(): void {
     if (!this.#isAccepted) return;
-    for (const one of this.#server.log) {
-      const isNew = one.offset > (this.#place[one.partition] ?? 0);
-      if (isNew && this.#wishes.some((wish) => this.#server.after(wish.from, one, wish))) {
+    for (const one of this.#server.log.slice(this.#sent)) {
+      if (this.#wishes.some((wish) => this.#server.after(wish.from, one, wish))) {
         this.outbound.push(messageOf(one));
       }
     }
-    this.#place = this.#server.heads;
+    this.#sent = this.#server.log.length;
   }
 
   #serve(frame: Frame): void {
@@ -154,9 +154,9 @@ export class ModelConnection implements Socket {
     const sessionId = resumed ? resume.sessionId : this.#server.newId();
     this.#server.sessions.add(sessionId);
     this.#wishes = this.#server.rows.map((row) => ({ ...row, from: row.begin }));
-    this.#place = this.#server.heads;
+    this.#sent = this.#server.log.length;
     this.#isAccepted = true;
-    const cursor = resumed ? resume.cursor : cursorOf(this.#place);
+    const cursor = resumed ? resume.cursor : cursorOf(this.#server.heads);
     this.#acked = offsetsOf(cursor);
     const subscriptions = this.#server.rows.map(({ id, topic, options }) => {
       return { subscriptionId: id, topic, options, createdAt: "2026-01-01T00:00:00.000Z" };

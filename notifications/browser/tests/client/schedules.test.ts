@@ -39,6 +39,18 @@ const flow = fc.tuple(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max:
       }
     }),
 );
+/** Messages are published all the time, and the server is slow to answer. */
+const rush = fc
+  .tuple(fc.constantFrom(...TARGETS), fc.integer({ min: 4, max: 20 }))
+  .map(([topic, times]) =>
+    step(`rush ${times} to ${topic}`, async (run) => {
+      for (let n = 0; n < times; n += 1) {
+        run.server.publish(topic);
+        run.flow(3, n % 4 === 0);
+        await settled();
+      }
+    }),
+  );
 const tick = fc
   .constantFrom(1, 10, 50, 250, 1_100)
   .map((ms) => step(`wait ${ms}`, (run) => run.clock.advance(ms)));
@@ -84,6 +96,7 @@ const reload = fc
 const common = [
   { arbitrary: publish, weight: 6 },
   { arbitrary: flow, weight: 10 },
+  { arbitrary: rush, weight: 4 },
   { arbitrary: tick, weight: 4 },
   { arbitrary: subscribe, weight: 3 },
   { arbitrary: newest, weight: 1 },
@@ -107,12 +120,12 @@ async function play(steps: readonly Step[], checkCursor: boolean): Promise<void>
 }
 
 /** Short ones are cheap and shrink well; long ones find what takes several faults. */
-const LENGTH = { minLength: 1, maxLength: 100, size: "max" } as const;
+const LENGTH = { minLength: 1, maxLength: 60, size: "max" } as const;
 const RUNS = { numRuns: Number(process.env["SCHEDULES"] ?? 300), seed: 5 };
 
 it("holds while connections break and the server forgets", { timeout: 120_000 }, async () => {
   const losses = restart("nothing", "sessions", "everything");
-  const steps = fc.array(fc.oneof(...common, { arbitrary: losses, weight: 2 }), LENGTH);
+  const steps = fc.array(fc.oneof(...common, { arbitrary: losses, weight: 3 }), LENGTH);
   await fc.assert(
     fc.asyncProperty(steps, (schedule) => play(schedule, false)),
     RUNS,
@@ -122,7 +135,7 @@ it("holds while connections break and the server forgets", { timeout: 120_000 },
 it("holds while pages reload, and the cursor passes nothing", { timeout: 120_000 }, async () => {
   const losses = restart("nothing", "sessions");
   const extra = [
-    { arbitrary: losses, weight: 1 },
+    { arbitrary: losses, weight: 2 },
     { arbitrary: reload, weight: 2 },
   ];
   const steps = fc.array(fc.oneof(...common, ...extra), LENGTH);

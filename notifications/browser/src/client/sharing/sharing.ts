@@ -2,7 +2,7 @@
 import { CloseCode } from "../codes.ts";
 import type { Cancel, Environment, Socket, SocketEvents } from "../environment.ts";
 import { Group, type GroupEvents } from "./group.ts";
-import type { Surroundings } from "./surroundings.ts";
+import { type Surroundings, browserSurroundings } from "./surroundings.ts";
 import { type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
 
 /** A leading tab that failed so often in a row hangs: do without it until another leads. */
@@ -32,6 +32,11 @@ interface Line extends Socket {
   first?: Pick<ToLeader, "hello" | "kept">;
   isAnswered: boolean;
   read: number;
+}
+
+/** Make what opens the sockets of one client. */
+export function openerFor(environment: Environment): Environment["open"] {
+  return new Sharing(browserSurroundings(environment)).open;
 }
 
 /** One for each client. */

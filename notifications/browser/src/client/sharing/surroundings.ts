@@ -33,14 +33,12 @@ export interface Surroundings {
   onPage(hide: () => void, show: () => void): Cancel;
 }
 
-/** Find what a page needs to share a socket; undefined where something is missing. */
-export function browserSurroundings(environment: Environment): Surroundings | undefined {
-  const locks = globalThis.navigator?.locks;
-  if (locks === undefined || typeof BroadcastChannel === "undefined") return undefined;
+/** Find what a page needs to share a socket. */
+export function browserSurroundings(environment: Environment): Surroundings {
   return {
     environment,
     name: shareName,
-    lock: async (name, granted) => locks.request(name, granted),
+    lock: async (name, granted) => navigator.locks.request(name, granted),
     channel(name, heard) {
       const channel = new BroadcastChannel(name);
       channel.onmessage = ({ data }) => {
