@@ -83,7 +83,7 @@ class Client implements NotificationClient {
       messagesSent: outbox.published,
       failures: [...link.retries.failures],
       circuit: link.retries.circuit,
-      waiting: backlog.waiting + subscriptions.waiting,
+      waiting: backlog.waiting + subscriptions.entries.waiting(),
     };
   }
 
@@ -102,9 +102,9 @@ class Client implements NotificationClient {
   async replay(cursor: Cursor, options: ReplayOptions = {}): Promise<ReplayResult> {
     const { replays, subscriptions } = this.#core;
     const { subscription, maxReplayAge } = options;
-    const local = subscription && subscriptions.local(subscription.id);
+    const local = subscription && subscriptions.locals.find(({ id }) => id === subscription.id);
     if (local !== undefined) await local.ready;
-    const entry = local && subscriptions.entryOf(local);
+    const entry = local?.isActive() === true ? subscriptions.entries.get(local.topic) : undefined;
     if (subscription !== undefined && entry === undefined) {
       throw new NotificationError("ENDED", "This subscription has ended.");
     }

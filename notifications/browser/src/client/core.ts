@@ -156,7 +156,7 @@ export class Core {
 
   /** All subscriptions are answered for: compare with the server, then let the publishes go. */
   restored(): void {
-    const subscriptionIds = this.subscriptions.heldIds;
+    const subscriptionIds = this.subscriptions.entries.heldIds();
     if (this.#hadSession && subscriptionIds.length > 0) {
       const id = this.requests.newId();
       this.requests.expect(id, {

@@ -1,4 +1,4 @@
-/** What this client has of one topic or pattern: its subscriptions here, and the server's for them. */
+/** What this client has of one topic or pattern: subscriptions here, and the server's for them. */
 import type { Delivery } from "./delivery.ts";
 import type { SubscribeOptions } from "./frames.ts";
 import type { Owed } from "./replays.ts";

@@ -44,7 +44,10 @@ export function shape<const R extends Readonly<Record<string, Reader<unknown>>>>
 
 /** Make a reader of an optional field: null counts as absent. */
 export function maybe<T>(read: Reader<T>): Reader<T | undefined> {
-  return (wire, key) => (wire[key] === undefined || wire[key] === null ? undefined : read(wire, key));
+  return (wire, key) => {
+    const value = wire[key];
+    return value === undefined || value === null ? undefined : read(wire, key);
+  };
 }
 
 /** Make a reader of an object in a field. */

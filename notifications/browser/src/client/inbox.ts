@@ -53,7 +53,8 @@ export class Inbox {
     if (from === undefined) progress.reset(frame.cursor);
     if (isLost) this.#held = [];
     subscriptions.restore(frame.subscriptions, from, progress.seen());
-    if (!this.#resuming) replays.open(isLost ? this.#inPlaceOfSession(from, frame.cursor) : undefined);
+    const own = isLost ? this.#inPlaceOfSession(from, frame.cursor) : undefined;
+    if (!this.#resuming) replays.open(own);
   }
 
   lost(): void {
@@ -122,7 +123,8 @@ export class Inbox {
     if (isOwed && (owed.isOver === true || !isFresh(owed, message))) return;
     statistics.received += 1;
     const delivery = new Delivery(message);
-    const targets = (isOwed && owed.target && [owed.target]) || subscriptions.matching(topic);
+    const only = isOwed ? owed.target : undefined;
+    const targets = only === undefined ? subscriptions.entries.matching(topic) : [only];
     for (const target of targets) target.deliver(delivery, isOwed);
     progress.handled(position, delivery);
   }

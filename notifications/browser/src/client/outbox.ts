@@ -4,7 +4,12 @@ import { ConnectionError, NotificationError } from "./errors.ts";
 import type { Published } from "./frames.ts";
 import type { Link } from "./link.ts";
 import type { Requests } from "./requests.ts";
-import type { NotificationClientConfig, PublishOptions, PublishedMessage, QueueConfig } from "./types.ts";
+import type {
+  NotificationClientConfig,
+  PublishOptions,
+  PublishedMessage,
+  QueueConfig,
+} from "./types.ts";
 import { topicProblem } from "./topics.ts";
 import { hasFields } from "./entry.ts";
 

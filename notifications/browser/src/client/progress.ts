@@ -97,7 +97,7 @@ export class Progress {
 
   #append(done: boolean): Step {
     const previous = this.#last;
-    const moves = this.#seen.sibling(); // a cursor of another epoch replaces, so it must know its own
+    const moves = this.#seen.sibling(); // it must know its epoch: a cursor of another replaces
     const step: Step = { life: this.#life, done, moves, previous, next: undefined };
     if (previous === undefined) this.#first = step;
     else previous.next = step;

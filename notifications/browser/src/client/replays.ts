@@ -44,7 +44,7 @@ export interface ReplaysContext {
   readonly requests: Requests;
 }
 
-/** Bound: one for each subscription, and those that the application waits for. First in, first out. */
+/** Bound: one for each subscription, and those that the application waits for. In their order. */
 export class Replays {
   readonly #context: ReplaysContext;
   #waiting: Owed[] = [];

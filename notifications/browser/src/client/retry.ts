@@ -12,7 +12,7 @@ const REMEMBERED = 20;
 /** When to try again. */
 export interface Plan {
   readonly delay: number;
-  /** Whether somebody named the time, the server or a breaker: then only the application hurries. */
+  /** Whether somebody named the time, the server or a breaker: only the application hurries. */
   readonly told: boolean;
 }
 

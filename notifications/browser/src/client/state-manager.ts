@@ -42,7 +42,7 @@ export interface StateContext {
   readonly config: Pick<NotificationClientConfig, "clientId" | "storage" | "url">;
   readonly environment: Environment;
   readonly events: Events;
-  readonly subscriptions: Pick<Subscriptions, "confirmed">;
+  readonly subscriptions: Pick<Subscriptions, "entries">;
   place(): Place | undefined;
 }
 
@@ -62,10 +62,9 @@ export class StateManager {
     const { clientId, storage = environment.storage() } = config;
     this.#storage = storage;
     const kept = await this.#read();
-    const isOurs =
-      kept !== undefined &&
-      (clientId === undefined ? await environment.claim(kept.clientId) : kept.clientId === clientId);
-    if (isOurs) {
+    // A configured id is the application's to keep apart.
+    const isWanted = kept !== undefined && kept.clientId === (clientId ?? kept.clientId);
+    if (isWanted && (clientId !== undefined || (await environment.claim(kept.clientId)))) {
       this.#clientId = kept.clientId;
       return kept;
     }
@@ -81,7 +80,7 @@ export class StateManager {
     this.#timer?.();
     this.#timer = undefined;
     if (this.#clientId === undefined) return;
-    const subscriptions = this.#context.subscriptions.confirmed.map(
+    const subscriptions = this.#context.subscriptions.entries.confirmed().map(
       ({ topic, options, createdAt }) => ({ topic, options, createdAt }),
     );
     const state = {

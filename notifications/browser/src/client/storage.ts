@@ -20,7 +20,7 @@ export interface WebStore {
   removeItem(key: string): void;
 }
 
-/** Keep the state in a web Storage: `sessionStorage` is this tab's, `localStorage` the browser's. */
+/** Keep the state in a web Storage: `sessionStorage` is the tab's, `localStorage` the browser's. */
 export function webStorage(store: WebStore): StateStorage {
   return {
     get: (key) => store.getItem(key),

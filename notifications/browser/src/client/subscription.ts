@@ -27,8 +27,8 @@ export interface LocalContext {
 /**
  * Handles its messages one after the other, in the order in which they came.
  *
- * While a replay is owed to it, other messages are held, and follow it. Bound of what waits: that of
- * the backlog. Bound of what is held: MAX_WAITING, over which the replay is given up.
+ * While a replay is owed to it, other messages are held, and follow it. Bound of what waits: that
+ * of the backlog. Bound of what is held: MAX_WAITING, over which the replay is given up.
  */
 export class LocalSubscription implements Subscription {
   readonly id: string;
@@ -133,7 +133,8 @@ export class LocalSubscription implements Subscription {
   #isUnwanted({ replayed, timestamp }: NotificationMessage): boolean {
     const { replayMissed, maxReplayAge = Infinity } = this.options;
     if (replayed !== true) return false;
-    return replayMissed === false || this.#context.environment.now() - timestamp.getTime() > maxReplayAge;
+    const age = this.#context.environment.now() - timestamp.getTime();
+    return replayMissed === false || age > maxReplayAge;
   }
 
   #enqueue(delivery: Delivery, isHandled = false): void {

@@ -1,5 +1,6 @@
 /** What the application subscribed to, what the server holds, and how the two are kept the same. */
 import type { Cursor, CursorTrack } from "./cursor.ts";
+import { Entries } from "./entries.ts";
 import { Entry, agree, hasFields, wireOptions } from "./entry.ts";
 import type { Environment } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
@@ -12,7 +13,7 @@ import { ASK_AGAIN, type Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
 import type { StateManager } from "./state-manager.ts";
 import type { LocalSubscription } from "./subscription.ts";
-import { isPattern, matches, patternProblem, split } from "./topics.ts";
+import { patternProblem } from "./topics.ts";
 
 export interface SubscriptionsContext {
   readonly environment: Pick<Environment, "after">;
@@ -28,9 +29,8 @@ export interface SubscriptionsContext {
 
 export class Subscriptions {
   readonly #context: SubscriptionsContext;
-  readonly #entries = new Map<string, Entry>();
+  readonly entries = new Entries();
   readonly #byId = new Map<string, LocalSubscription>();
-  #patterns: readonly Entry[] = [];
   /** Unsubscribed while away: what the server still holds of these has ended. */
   readonly #left = new Set<string>();
   #online = false;
@@ -41,31 +41,8 @@ export class Subscriptions {
     this.#context = context;
   }
 
-  /** What has been confirmed, to be asked for again after a reload. */
-  get confirmed(): Entry[] {
-    return [...this.#entries.values()].filter(({ confirmed }) => confirmed);
-  }
-
-  /** The server's ids of all that it holds. */
-  get heldIds(): string[] {
-    return [...this.#entries.values()].flatMap(({ heldId }) => heldId ?? []);
-  }
-
-  /** How many messages wait for a handler to come, or for a replay. */
-  get waiting(): number {
-    return [...this.#entries.values()].reduce((sum, { waiting }) => sum + waiting, 0);
-  }
-
   get locals(): LocalSubscription[] {
     return [...this.#byId.values()];
-  }
-
-  entryOf(local: LocalSubscription): Entry | undefined {
-    return this.#byId.has(local.id) ? this.#entries.get(local.topic) : undefined;
-  }
-
-  local(id: string): LocalSubscription | undefined {
-    return this.#byId.get(id);
   }
 
   add(local: LocalSubscription): void {
@@ -75,10 +52,11 @@ export class Subscriptions {
       return;
     }
     const options = wireOptions(local.options);
-    const entry = this.#entries.get(local.topic) ?? this.#newEntry(local.topic, options, local.createdAt);
+    const { topic, createdAt } = local;
+    const entry = this.entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
     if (entry.isOrphan || entry.locals.size === 0) entry.options = options;
     else if (!agree(entry.options, options)) {
-      const problem = `Give the options of the first subscription to ${local.topic}.`;
+      const problem = `Give the options of the first subscription to ${topic}.`;
       this.#refuse(local, new NotificationError("CONFLICT", problem));
       return;
     }
@@ -98,11 +76,11 @@ export class Subscriptions {
     if (local === undefined) return;
     this.#byId.delete(id);
     local.end();
-    const entry = this.#entries.get(local.topic);
+    const entry = this.entries.get(local.topic);
     entry?.locals.delete(local);
     if (entry?.locals.size !== 0) return;
-    const isSent = entry.asking && (entry.owed === undefined || !this.#context.replays.forget(entry.owed));
-    if (!isSent) {
+    const isQueued = entry.owed !== undefined && this.#context.replays.forget(entry.owed);
+    if (!entry.asking || isQueued) {
       this.#drop(entry);
       return;
     }
@@ -113,7 +91,7 @@ export class Subscriptions {
 
   /** Take up what was subscribed before a reload: it waits for its handlers. */
   recall(topic: string, options: SubscribeOptions, createdAt: Date): void {
-    const entry = this.#entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
+    const entry = this.entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
     entry.confirmed = true;
     entry.isOrphan = entry.locals.size === 0;
   }
@@ -131,12 +109,12 @@ export class Subscriptions {
         this.#unsubscribe(topic, subscriptionId);
         continue;
       }
-      const entry = this.#entries.get(topic) ?? this.#newEntry(topic, {}, createdAt);
+      const entry = this.entries.get(topic) ?? this.#newEntry(topic, {}, createdAt);
       entry.isOrphan = entry.locals.size === 0;
       this.#confirm(entry, subscriptionId);
     }
     this.#left.clear();
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.entries.all()) {
       if (entry.heldId !== undefined || entry.asking) continue;
       if (from !== undefined && entry.confirmed && entry.options.replayMissed !== false) {
         // The server lost it: what came since is missing. A fresh copy, as each moves by itself.
@@ -153,7 +131,7 @@ export class Subscriptions {
   /** The connection is gone; nothing is known of the server until `restore`. */
   suspend(): void {
     this.#online = this.#isRestoring = false;
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.entries.all()) {
       entry.heldId = undefined;
       entry.asking = false;
       if (!entry.isOutdated) continue;
@@ -164,27 +142,16 @@ export class Subscriptions {
 
   /** The server ended a subscription of its own accord, or says that it has ended. */
   ended(subscriptionId: string, error: NotificationError): void {
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.entries.all()) {
       if (entry.heldId === subscriptionId) this.#end(entry, error);
     }
-  }
-
-  /** List who gets a message. */
-  matching(topic: string): Entry[] {
-    const exact = this.#entries.get(topic);
-    const found = exact === undefined ? [] : [exact];
-    if (this.#patterns.length === 0) return found;
-    const segments = split(topic);
-    for (const entry of this.#patterns) if (matches(entry.segments, segments)) found.push(entry);
-    return found;
   }
 
   #newEntry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
     const entry = new Entry(topic, options, createdAt, () => {
       this.#context.events.emit({ type: "gap", reason: "NO_HANDLER", topic });
     });
-    this.#entries.set(topic, entry);
-    this.#listPatterns();
+    this.entries.add(entry);
     return entry;
   }
 
@@ -256,7 +223,7 @@ export class Subscriptions {
 
   #askLater(entry: Entry, delay: number): void {
     this.#context.environment.after(delay, () => {
-      const isWanted = this.#entries.get(entry.topic) === entry;
+      const isWanted = this.entries.get(entry.topic) === entry;
       if (this.#online && isWanted && entry.heldId === undefined && !entry.asking) this.#ask(entry);
     });
   }
@@ -298,15 +265,10 @@ export class Subscriptions {
   }
 
   #forget(entry: Entry): void {
-    this.#entries.delete(entry.topic);
+    this.entries.delete(entry);
     if (entry.owed !== undefined) this.#context.replays.forget(entry.owed);
     for (const delivery of entry.letGo()) delivery.settle();
-    this.#listPatterns();
     if (entry.confirmed) this.#context.state.save();
-  }
-
-  #listPatterns(): void {
-    this.#patterns = [...this.#entries.values()].filter((entry) => isPattern(entry.topic));
   }
 
   #unsubscribe(topic: string, subscriptionId: string): void {
@@ -316,7 +278,8 @@ export class Subscriptions {
       refused: (error) => {
         if (!error.temporary) return; // it is gone already
         this.#context.environment.after(error.retryAfter ?? ASK_AGAIN, () => {
-          if (this.#online && !this.#entries.has(topic)) this.#unsubscribe(topic, subscriptionId);
+          const isGone = this.entries.get(topic) === undefined;
+          if (this.#online && isGone) this.#unsubscribe(topic, subscriptionId);
         });
       },
       lost: () => {
@@ -328,7 +291,7 @@ export class Subscriptions {
 
   #checkRestored(): void {
     if (!this.#isRestoring) return;
-    for (const { asking } of this.#entries.values()) if (asking) return;
+    for (const { asking } of this.entries.all()) if (asking) return;
     this.#isRestoring = false;
     this.#context.restored();
   }

@@ -1,9 +1,12 @@
 /** The interfaces of the client. Durations are milliseconds. */
+export type {
+  CircuitBreakerConfig,
+  NotificationClientConfig,
+  QueueConfig,
+  RetryConfig,
+} from "./config.ts";
 import type { Cursor, Position } from "./cursor.ts";
 import type { ConnectionError, NotificationError } from "./errors.ts";
-import type { RetryStrategy } from "./backoff.ts";
-import type { WebSocketConstructor } from "./environment.ts";
-import type { StateStorage } from "./storage.ts";
 
 /** What an application uses: one connection, any number of subscriptions. */
 export interface NotificationClient {
@@ -194,7 +197,7 @@ export interface ConnectionStats {
   failures: readonly Failure[];
   /** The worse of the two circuit breakers: of the token function, and of connecting. */
   circuit: Circuit;
-  /** Messages that wait for a handler. Over 10,000, the connection is dropped until half are done. */
+  /** Messages that wait for a handler: over 10,000 drop the connection until half are done. */
   waiting: number;
 }
 
@@ -208,70 +211,6 @@ export interface Failure {
 }
 
 export type Circuit = "closed" | "open" | "half-open";
-
-export interface NotificationClientConfig {
-  /** `wss://host/ws`. A token does not belong into it. */
-  url: string;
-  /**
-   * A token, or a function that fetches a fresh one, called before each connection and refresh.
-   * When it throws a NotificationError that is not temporary, the client stops.
-   */
-  auth: string | (() => Promise<string>);
-  /** At most this long between pings; the server's figure when it is shorter or this is absent. */
-  heartbeatInterval?: number;
-  /** Silence after a ping that counts as death; the server's figure when absent. */
-  heartbeatTimeout?: number;
-  /** The policy that the server pushed when absent. */
-  retryConfig?: RetryConfig;
-  queueConfig?: QueueConfig;
-  circuitBreaker?: Partial<CircuitBreakerConfig>;
-  /** Names this running client to the server; made, and kept in the storage, when absent. */
-  clientId?: string;
-  /** The server has a retry policy for each; `service` outside of browsers when absent. */
-  kind?: "browser" | "mobile" | "service";
-  /** Where the state is kept over a reload; this tab's sessionStorage (else memory) when absent. */
-  storage?: StateStorage;
-  /** Tell the server every few seconds, and at `disconnect`, how far the handlers have come. */
-  acknowledge?: boolean;
-  /** Lets the server gather messages for this client. */
-  batch?: BatchOptions;
-  /** Opens the sockets, such as that of the package `ws`; the global one when absent. */
-  webSocket?: WebSocketConstructor;
-  /**
-   * False: a socket of its own for this client. Otherwise tabs of one origin and user share one,
-   * where the browser can (Web Locks, BroadcastChannel) and neither `webSocket` nor `batch` is given.
-   */
-  shared?: boolean;
-  /** Write transitions, retries and frame types to the console; never a token or a payload. */
-  debug?: boolean;
-}
-
-export interface RetryConfig {
-  /** 0 is without end. */
-  maxRetries: number;
-  /** Before the first retry, in milliseconds. */
-  initialDelay: number;
-  maxDelay: number;
-  backoffMultiplier: number;
-  jitter: boolean;
-  /** `exponential` when absent. */
-  strategy?: RetryStrategy;
-}
-
-export interface CircuitBreakerConfig {
-  /** Failures in a row that open it. */
-  failureThreshold: number;
-  /** Milliseconds for which nothing is attempted then. */
-  resetTimeout: number;
-}
-
-/** Bound, age and policy of the publishes that wait for a connection. */
-export interface QueueConfig {
-  maxSize: number;
-  maxAge: number;
-  /** What is dropped rejects with `DROPPED`; with `reject`, `publish` throws `QUEUE_FULL`. */
-  overflowStrategy: "drop-oldest" | "drop-newest" | "reject";
-}
 
 export interface PublishOptions extends MessageMetadata {
   /** 1 to 128 characters; a fresh one when absent. */

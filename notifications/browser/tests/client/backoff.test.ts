@@ -38,8 +38,8 @@ describe("backoffDelay", () => {
 
   it("never leaves [0, maxDelay], whatever the figures", () => {
     fc.assert(
-      fc.property(fc.nat(5_000), anyRetry, anyRandom, anyHealth, (attempt, retry, random, health) => {
-        const delay = backoffDelay(attempt, retry, random, health);
+      fc.property(fc.nat(5_000), anyRetry, anyRandom, anyHealth, (attempt, retry, ...rest) => {
+        const delay = backoffDelay(attempt, retry, ...rest);
         expect(delay).toBeGreaterThanOrEqual(0);
         expect(delay).toBeLessThanOrEqual(retry.maxDelay);
       }),

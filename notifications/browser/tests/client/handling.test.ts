@@ -1,6 +1,10 @@
 /** How handlers are run: one message after the other, and what they may do meanwhile. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { NotificationMessage, Subscription, SubscriptionOptions } from "../../src/client/types.ts";
+import type {
+  NotificationMessage,
+  Subscription,
+  SubscriptionOptions,
+} from "../../src/client/types.ts";
 import { type Peer, complete, held, message } from "./fake-server.ts";
 import { World, settled } from "./world.ts";
 

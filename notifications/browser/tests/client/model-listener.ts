@@ -2,11 +2,23 @@
 import { expect } from "vitest";
 import type { Cursor } from "../../src/client/cursor.ts";
 import { matches, split } from "../../src/client/topics.ts";
-import type { NotificationMessage, Subscription, SubscriptionOptions } from "../../src/client/types.ts";
+import type {
+  NotificationMessage,
+  Subscription,
+  SubscriptionOptions,
+} from "../../src/client/types.ts";
 import type { Run } from "./model-run.ts";
 import { type Logged, type ModelServer, type Offsets, PARTITIONS } from "./model-server.ts";
 
-export const BEHAVIOURS = ["plain", "throws", "rejects", "slow", "leaves", "again", "more"] as const;
+export const BEHAVIOURS = [
+  "plain",
+  "throws",
+  "rejects",
+  "slow",
+  "leaves",
+  "again",
+  "more",
+] as const;
 export type Behaviour = (typeof BEHAVIOURS)[number];
 
 export class Listener {
@@ -41,7 +53,8 @@ export class Listener {
   /** Subscribe; again after a reload. */
   listen(run: Run): void {
     const options = { ...this.options, onError: () => undefined };
-    const handler = (message: NotificationMessage): void | Promise<void> => this.#handle(run, message);
+    const handler = (message: NotificationMessage): void | Promise<void> =>
+      this.#handle(run, message);
     this.#subscription = run.client.subscribe(this.topic, handler, options);
     void this.#subscription.ready.then(() => {
       const row = run.server.newest.get(this.topic);

@@ -4,7 +4,11 @@ import { createClient } from "../../src/client/client.ts";
 import type { Environment, Socket, SocketEvents } from "../../src/client/environment.ts";
 import { type StateEvent, next } from "../../src/client/state.ts";
 import { memoryStorage } from "../../src/client/storage.ts";
-import type { ConnectionState, NotificationClient, SubscriptionOptions } from "../../src/client/types.ts";
+import type {
+  ConnectionState,
+  NotificationClient,
+  SubscriptionOptions,
+} from "../../src/client/types.ts";
 import { Clock } from "./clock.ts";
 import { type Behaviour, Listener } from "./model-listener.ts";
 import { ModelServer } from "./model-server.ts";

@@ -73,8 +73,8 @@ class Bench {
   answer(n: number): void {
     const { id } = this.#frames.get(n) ?? expect.fail();
     const timestamp = new Date(0);
-    const published = { type: "published", id, messageId: "m", topic: "user.1", timestamp } as const;
-    expect(this.requests.answer(id, published)).toBe(true);
+    const message = { messageId: "m", topic: "user.1", timestamp };
+    expect(this.requests.answer(id, { type: "published", id, ...message })).toBe(true);
   }
 
   refuse({ n = 0, code = "", temporary = false, retryAfter }: Step): void {

@@ -61,6 +61,24 @@ describe("a subscription's replay that is cut off", () => {
     ]);
   });
 
+  it("does not let the cursor pass what a slow handler has not done", async () => {
+    const finish: (() => void)[] = [];
+    const slowly = (): Promise<void> => new Promise((resolve) => finish.push(resolve));
+    world.client.subscribe("user.1.*", slowly, SINCE);
+    await peer.subscribed("s1");
+    await resume();
+    await peer.expect("verify");
+    peer.send([...replayed(11), complete({ count: 1 })]);
+    const { id } = await peer.expect("replay");
+    peer.send([...replayed(11), complete({ id, count: 1 })]);
+    await world.caughtUp(peer);
+    expect(world.client.getCursor()).toMatchObject({ offsets: { "0": 10 } });
+    finish.shift()?.();
+    await world.caughtUp(peer);
+    expect(finish).toEqual([]);
+    expect(world.client.getCursor()).toMatchObject({ offsets: { "0": 11 } });
+  });
+
   it("more than once is asked for until it is whole", async () => {
     await subscribe(SINCE);
     for (const offset of [3, 4]) {

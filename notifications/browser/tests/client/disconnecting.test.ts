@@ -1,0 +1,62 @@
+/** Ending a connection, at any time. */
+import { afterEach, describe, expect, it } from "vitest";
+import { ConnectionError } from "../../src/client/errors.ts";
+import { World } from "./world.ts";
+
+let world: World;
+afterEach(() => world.close());
+
+describe("disconnect", () => {
+  it("closes with 1000 and leaves no timer or listener", async () => {
+    world = await World.open();
+    const peer = await world.connected();
+    await world.client.disconnect();
+    expect(await peer.closed).toBe(1000);
+    expect(world.client.getConnectionState()).toMatchObject({ reason: "client_initiated" });
+    expect(world.clock.waiting).toBe(0);
+    expect(world.wakeListeners).toBe(0);
+  });
+
+  it("ends an attempt, which rejects", async () => {
+    world = await World.open();
+    const outcome = world.client.connect();
+    const refused = expect(outcome).rejects.toBeInstanceOf(ConnectionError);
+    await world.server.peers.next();
+    await world.client.disconnect();
+    await refused;
+  });
+
+  it("ends a wait for a retry", async () => {
+    world = await World.open();
+    const peer = await world.connected();
+    peer.cut();
+    await world.state("reconnecting");
+    await world.client.disconnect();
+    expect(world.clock.waiting).toBe(0);
+  });
+
+  it("from within a listener is respected", async () => {
+    world = await World.open();
+    let impatient = true;
+    world.client.onStateChange((state) => {
+      if (state.status === "connected" && impatient) void world.client.disconnect();
+    });
+    const outcome = world.client.connect();
+    const refused = expect(outcome).rejects.toMatchObject({ reason: "client_initiated" });
+    await (await world.server.peers.next()).accept();
+    await refused;
+    expect(world.client.getConnectionState().status).toBe("disconnected");
+    impatient = false;
+    const subscription = world.client.subscribe("user.1", () => undefined);
+    await (await world.connected()).subscribed("s1");
+    await subscription.ready;
+  });
+
+  it("can be followed by another connection", async () => {
+    world = await World.open();
+    await world.connected();
+    await world.client.disconnect();
+    await world.connected();
+    expect(world.client.getConnectionState().status).toBe("connected");
+  });
+});
