@@ -5,6 +5,7 @@ It loses nothing by itself; what a schedule does to its connections is what a cl
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -82,6 +83,7 @@ class ModelServer:
         self.accepted = 0
         self.line: Line | None = None
         self.next_cut: int | None = None
+        self.resumed_from: Callable[[list[int]], None] = lambda offsets: None
         self._network = network
         self._random = random
         self._ids = itertools.count(1)
@@ -159,7 +161,11 @@ class ModelServer:
         }
         line.send("auth_success", **without_type(auth_success() | fields))
         if resumed:
+            self.resumed_from(after)
             await self._replay(line, after, list(self._held.values()))
+        elif resume:
+            # Something is always published before the client can ask for what it missed.
+            self.publish(self._random.choice(("a.1", "b.1")))
 
     async def _answer(self, line: Line, frame: Frame) -> None:
         match frame["type"]:
