@@ -81,7 +81,11 @@ class _Play:
 
     async def __aenter__(self) -> "_Play":
         await self._server.__aenter__()
-        await self._start()
+        try:
+            await self._start()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.clients.clients import CLIENTS
 from tests.clients.driver_process import Client
-from tests.clients.scenario import Scenario, play, scenarios
+from tests.clients.scenario import Scenario, Step, play, scenarios
 
 SCENARIOS = scenarios()
 
@@ -22,3 +22,26 @@ async def test_the_trace_is_what_the_scenario_says(
     scenario: Scenario, client: Client, tmp_path: Path
 ) -> None:
     assert await play(scenario, client, tmp_path) == scenario.trace, scenario.about
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_an_upgrade_that_is_refused_for_good_ends_the_client(
+    client: Client, tmp_path: Path
+) -> None:
+    # No close frame came. What `ws` tells becomes a close all the same, of the code that stops.
+    said = {"closeCode": 1008} if client == "typescript" else {}
+    ended: Step = {
+        "seen": [
+            {"state": "disconnected", "reason": "protocol_error"},
+            {"event": "connection_ended", "reason": "protocol_error", **said},
+            {"call": "connect", "failed": "protocol_error", **said},
+        ]
+    }
+    steps: list[Step] = [
+        {"app": {"do": "connect"}},
+        {"seen": {"state": "connecting", "attempt": 0}},
+        {"refuse": 403},
+        ended,
+    ]
+    scenario = Scenario("refused for good", "403, which a browser would not show.", steps)
+    assert await play(scenario, client, tmp_path) == scenario.trace
