@@ -2,30 +2,17 @@
 import type { Cursor, CursorTrack } from "./cursor.ts";
 import { Entries } from "./entries.ts";
 import { Entry, agree, hasFields, wireOptions } from "./entry.ts";
-import type { Environment } from "./environment.ts";
+import type { Cancel } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
-import type { Events } from "./events.ts";
 import type { HeldSubscription, SubscribeOptions } from "./frames.ts";
-import type { Inbox } from "./inbox.ts";
-import type { Link } from "./link.ts";
 import { type OwedContext, beginning } from "./owed.ts";
-import { ASK_AGAIN, type Replays } from "./replays.ts";
-import type { Requests } from "./requests.ts";
-import type { StateManager } from "./state-manager.ts";
+import { ASK_AGAIN } from "./replays.ts";
+import type { SubscriptionsContext } from "./subscriptions-context.ts";
 import type { LocalSubscription } from "./subscription.ts";
 import { patternProblem } from "./topics.ts";
 
-export interface SubscriptionsContext {
-  readonly environment: Pick<Environment, "after">;
-  readonly events: Events;
-  readonly inbox: Pick<Inbox, "base" | "replayed">;
-  readonly link: Pick<Link, "send">;
-  readonly replays: Replays;
-  readonly requests: Requests;
-  readonly state: Pick<StateManager, "save">;
-  /** All that was to be restored on this connection has been answered. */
-  restored(): void;
-}
+/** A server that does not answer for a subscription does not hold up the publishes longer. */
+const RESTORE_TIMEOUT = 10_000;
 
 export class Subscriptions {
   readonly #context: SubscriptionsContext;
@@ -36,6 +23,7 @@ export class Subscriptions {
   #online = false;
   /** Whether answers are waited for before the connection counts as restored. */
   #isRestoring = false;
+  #deadline: Cancel | undefined;
 
   constructor(context: SubscriptionsContext) {
     this.#context = context;
@@ -125,12 +113,16 @@ export class Subscriptions {
       }
       this.#ask(entry);
     }
+    this.#deadline = this.#context.environment.after(RESTORE_TIMEOUT, () => {
+      this.#endRestoring();
+    });
     this.#checkRestored();
   }
 
   /** The connection is gone; nothing is known of the server until `restore`. */
   suspend(): void {
     this.#online = this.#isRestoring = false;
+    this.#deadline?.();
     for (const entry of this.entries.all()) {
       entry.heldId = undefined;
       entry.asking = false;
@@ -292,7 +284,12 @@ export class Subscriptions {
   #checkRestored(): void {
     if (!this.#isRestoring) return;
     for (const { asking } of this.entries.all()) if (asking) return;
+    this.#endRestoring();
+  }
+
+  #endRestoring(): void {
     this.#isRestoring = false;
+    this.#deadline?.();
     this.#context.restored();
   }
 }

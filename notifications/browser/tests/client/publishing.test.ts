@@ -178,6 +178,17 @@ describe("the queue", () => {
     await done;
   });
 
+  it("does not wait for ever for a subscription that is not answered for", async () => {
+    world = await World.open();
+    const done = world.client.publish("user.1", 1);
+    world.client.subscribe("user.1", () => undefined);
+    const peer = await world.connected();
+    await peer.expect("subscribe");
+    world.clock.advance(10_000);
+    await answer(peer);
+    await done;
+  });
+
   it("is emptied when no connection will follow", async () => {
     world = await World.open();
     const peer = await world.connected();
