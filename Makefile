@@ -6,7 +6,7 @@ PORT ?= 8000
 BROWSER := notifications/browser
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-fast test-long check format build lock bench clean
+.PHONY: help run demo test test-fast test-long check format build packages lock bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -49,6 +49,12 @@ format: .venv/installed-dev ## Format the Python code
 build: $(BROWSER)/node_modules/installed ## Build the browser bundle into notifications/static
 	npm --prefix $(BROWSER) run build
 
+packages: .venv/bin/python $(BROWSER)/node_modules/installed ## Make the npm package and the wheel of the clients, in dist/
+	@mkdir -p dist && rm -rf bellwether_client/build
+	npm pack --loglevel=error --pack-destination dist ./$(BROWSER)
+	.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist ./bellwether_client
+	@rm -rf bellwether_client/build
+
 bench: .venv/installed-dev ## Measure against Channels, DRF and peers (15 min); renders docs/performance.md
 	-.venv/bin/python -m bench.peers
 	.venv/bin/python -m bench.suite
@@ -58,7 +64,7 @@ lock: .venv/installed-dev ## Pin the dependencies of pyproject.toml, with hashes
 	.venv/bin/uv pip compile pyproject.toml --extra dev -c requirements.txt --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header -q -o requirements-dev.txt
 
 clean: ## Remove what can be made again (not the database)
-	rm -rf .venv $(BROWSER)/node_modules $(BROWSER)/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist $(BROWSER)/node_modules $(BROWSER)/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Bellwether needs Python 3.11 or newer; say which with make PYTHON=..."; exit 1; }

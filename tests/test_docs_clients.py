@@ -24,7 +24,7 @@ EXAMPLES = [
     example for page in [*PAGES, *READMES] if page.exists() for example in read_examples(page)
 ]
 
-pytestmark = [pytest.mark.server, pytest.mark.sqlite]
+pytestmark = [pytest.mark.server, pytest.mark.sqlite, pytest.mark.timeout(300)]
 
 
 def examples(language: str, *, run: bool) -> list[Example]:

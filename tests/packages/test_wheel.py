@@ -13,7 +13,7 @@ from tests.deployment import ROOT, Deployment
 from tests.packages.building import fresh_python, run, wheel
 from tests.packages.conversing import converse, make_key, running
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 HERE = Path(__file__).parent
 
