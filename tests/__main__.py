@@ -71,7 +71,7 @@ def main() -> int:
 
 def run_pytest(marks: str, env: dict[str, str], *, require: str) -> bool:
     """Run pytest over what the marks select; fail when a required backend was not exercised."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "-m", marks]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", marks]
     return run(command, env | {"TEST_REQUIRE": require})
 
 

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import settings as settings_of_hypothesis
 from notifications.services.writer import close_writer
 from tests.backends import POSTGRES, postgres_answers, redis_answers
 from tests.deployment import Deployment
+from tests.scheduling import Scheduling
 
 exercised: Counter[str] = Counter()
 
@@ -33,6 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for service, is_missing in missing.items():
             if is_missing and item.get_closest_marker(service):
                 item.add_marker(pytest.mark.skip(reason=f"no {service} answers"))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Distribute the tests over the processes."""
+    return Scheduling(config, log)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

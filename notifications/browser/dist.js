@@ -37,6 +37,7 @@ await build({
   outdir: "dist",
   bundle: true,
   plugins: [apart],
+  minifySyntax: true,
   format: "esm",
   platform: "neutral",
   target: ["es2022"],

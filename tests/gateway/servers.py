@@ -1,9 +1,5 @@
 """The servers that the gateway's tests run on: ours, and any that speaks plain ASGI."""
 
-from typing import Any
-
-import pytest
-
 from tests.socket_client import SUBPROTOCOLS
 
 SERVERS: dict[str, tuple[str, ...]] = {
@@ -17,23 +13,5 @@ SERVERS: dict[str, tuple[str, ...]] = {
 }
 """Arguments of Deployment.start."""
 
-
-def each_server(tests: str) -> list[Any]:
-    """Return parameters for a module's fixture: a kind of server each.
-
-    tests: what is tested. All tests of one server run in one process, so it is started once.
-    """
-    return [pytest.param(kind, marks=_together(tests, kind)) for kind in SERVERS]
-
-
-def each_server_and_codec(tests: str) -> list[Any]:
-    """Return the same with a codec each: pairs."""
-    return [
-        pytest.param((kind, codec), id=f"{kind}-{codec}", marks=_together(tests, kind))
-        for kind in SERVERS
-        for codec in SUBPROTOCOLS
-    ]
-
-
-def _together(tests: str, kind: str) -> pytest.MarkDecorator:
-    return pytest.mark.xdist_group(f"{tests}-{kind}")
+EACH_SERVER_AND_CODEC = [(server, codec) for server in SERVERS for codec in SUBPROTOCOLS]
+"""Parameters for a module's fixture; tests/scheduling.py keeps those of a server together."""

@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS, each_server_and_codec
+from tests.gateway.servers import EACH_SERVER_AND_CODEC, SERVERS
 from tests.socket_client import SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
@@ -22,7 +22,7 @@ LONG = {"maxSize": 100, "maxDelay": 10_000}
 House = tuple[Server, str, str]
 
 
-@pytest.fixture(scope="module", params=each_server_and_codec("batches"))
+@pytest.fixture(scope="module", params=EACH_SERVER_AND_CODEC, ids="-".join)
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

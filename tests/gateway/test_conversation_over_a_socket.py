@@ -8,7 +8,7 @@ import websockets
 from websockets.typing import Origin, Subprotocol
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS, each_server_and_codec
+from tests.gateway.servers import EACH_SERVER_AND_CODEC, SERVERS
 from tests.socket_client import SUBPROTOCOLS, SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 ALL = "--grant-publish=**", "--grant-subscribe=**"
 
 
-@pytest.fixture(scope="module", params=each_server_and_codec("conversation"))
+@pytest.fixture(scope="module", params=EACH_SERVER_AND_CODEC, ids="-".join)
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS, each_server_and_codec
+from tests.gateway.servers import EACH_SERVER_AND_CODEC, SERVERS
 from tests.socket_client import WAIT, SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
@@ -18,7 +18,7 @@ LARGE = {"and": [{"eq": ["payload.kind", "invoice"]}, {"gte": ["payload.total", 
 House = tuple[Deployment, Server, str, str]
 
 
-@pytest.fixture(scope="module", params=each_server_and_codec("filters"))
+@pytest.fixture(scope="module", params=EACH_SERVER_AND_CODEC, ids="-".join)
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

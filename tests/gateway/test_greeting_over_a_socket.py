@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS, each_server
+from tests.gateway.servers import SERVERS
 from tests.socket_client import connect
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 POLICIES = '{"mobile": {"maxRetries": 7, "strategy": "linear"}, "service": {"maxDelay": 60000}}'
 
 
-@pytest.fixture(scope="module", params=each_server("greeting"))
+@pytest.fixture(scope="module", params=SERVERS)
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

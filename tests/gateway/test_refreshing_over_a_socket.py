@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deployment import Deployment, Server
-from tests.gateway.servers import SERVERS, each_server
+from tests.gateway.servers import SERVERS
 from tests.socket_client import SocketClient, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 PASSWORD = "correct horse"
 
 
-@pytest.fixture(scope="module", params=each_server("refreshing"))
+@pytest.fixture(scope="module", params=SERVERS)
 def house(
     request: pytest.FixtureRequest,
     templates: dict[str, Deployment],

@@ -13,7 +13,7 @@ export const DEFAULT_BREAKER: CircuitBreakerConfig = {
  */
 export class Breaker {
   readonly #config: CircuitBreakerConfig;
-  #state: Circuit = "closed";
+  state: Circuit = "closed";
   #failures = 0;
   #until = 0;
 
@@ -21,29 +21,25 @@ export class Breaker {
     this.#config = config;
   }
 
-  get state(): Circuit {
-    return this.#state;
-  }
-
   /** Tell how long nothing should be attempted yet. */
   wait(now: number): number {
-    return this.#state === "open" ? Math.max(0, this.#until - now) : 0;
+    return this.state === "open" ? Math.max(0, this.#until - now) : 0;
   }
 
   /** An attempt begins; the caller has looked at `wait`, or was told to try all the same. */
   pass(): void {
-    if (this.#state === "open") this.#state = "half-open";
+    if (this.state === "open") this.state = "half-open";
   }
 
   success(): void {
-    this.#state = "closed";
+    this.state = "closed";
     this.#failures = 0;
   }
 
   failure(now: number): void {
     this.#failures += 1;
-    if (this.#state === "closed" && this.#failures < this.#config.failureThreshold) return;
-    this.#state = "open";
+    if (this.state === "closed" && this.#failures < this.#config.failureThreshold) return;
+    this.state = "open";
     this.#until = now + this.#config.resetTimeout;
   }
 }

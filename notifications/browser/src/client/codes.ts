@@ -69,14 +69,9 @@ export function closeReason(code: number): DisconnectReason {
   return "server_initiated";
 }
 
-/** Of those closes that nothing comes before that would explain them. */
-const MEANING: ReadonlyMap<number, string> = new Map([
-  [CloseCode.ABNORMAL, "The connection was lost."],
-  [CloseCode.MESSAGE_TOO_BIG, "A message was too large."],
-  [CloseCode.AUTH_TIMEOUT, "Authentication took too long."],
-]);
-
-/** Say what a close code means, in one sentence. */
+/** Say what a close code means, in one sentence, where nothing came before it that explains it. */
 export function closeMeaning(code: number): string {
-  return MEANING.get(code) ?? `The connection was closed with code ${code}.`;
+  return code === CloseCode.ABNORMAL
+    ? "The connection was lost."
+    : `The connection was closed with code ${code}.`;
 }

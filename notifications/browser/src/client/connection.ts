@@ -67,24 +67,19 @@ export class Connection {
   /** @param hello makes the first frame; called first, as the server's clock runs once we open. */
   async start(url: string, hello: () => Promise<AuthFrame>): Promise<void> {
     this.#opening = this.#environment.after(OPEN_TIMEOUT, () => {
-      this.#end(failed("timeout", "The server did not answer in time.", true));
+      this.abort(failed("timeout", "The server did not answer in time.", true));
     });
     let first: AuthFrame;
     try {
       first = await hello();
     } catch (error) {
-      this.#end(unauthenticated(error));
+      this.abort(unauthenticated(error));
       return;
     }
     if (this.#ended) return;
     this.#phase = "connecting";
     this.#events.opening();
     if (!this.#ended) this.#open(url, first);
-  }
-
-  /** Give it up. */
-  abort(down: Down): void {
-    this.#end(down);
   }
 
   send(frame: ClientFrame): void {
@@ -134,12 +129,12 @@ export class Connection {
         },
         closed: (code, retryAfter) => {
           this.#onClosed?.();
-          this.#end(closed(code, this.#farewell, this.#refusal, retryAfter));
+          this.abort(closed(code, this.#farewell, this.#refusal, retryAfter));
         },
       });
     } catch (error) {
       // A malformed URL, or ws: from an https: page: the same again would fail again.
-      this.#end(failed("protocol_error", asError(error).message, false));
+      this.abort(failed("protocol_error", asError(error).message, false));
     }
   }
 
@@ -177,7 +172,7 @@ export class Connection {
           this.send({ type: "ping", t });
         },
         dead: () => {
-          this.#end(failed("timeout", "The server stopped answering.", true));
+          this.abort(failed("timeout", "The server stopped answering.", true));
         },
       },
     );
@@ -185,7 +180,8 @@ export class Connection {
     this.#events.accepted(frame, this.#environment.elapsed() - this.#sentAt);
   }
 
-  #end(down: Down): void {
+  /** Give it up; also when it is lost. */
+  abort(down: Down): void {
     if (this.#ended) return;
     this.#release()?.close();
     this.#events.down(down, this.#phase);
@@ -203,6 +199,6 @@ export class Connection {
 }
 
 function idOf(frame: ServerFrame): RequestId | undefined {
-  if (frame.type === "message") return frame.message.id;
-  return "id" in frame ? frame.id : undefined;
+  const { message, id } = frame as { message?: { id: string }; id?: RequestId };
+  return message?.id ?? id;
 }

@@ -94,6 +94,7 @@ export class Core {
     this.#loaded ??= this.#load();
     const { auth, batch, kind = this.environment.kind } = this.config;
     const token = typeof auth === "string" ? auth : await auth();
+    if (this.environment.prepare !== undefined) await this.environment.prepare();
     const { clientId } = await this.#loaded;
     const resume = this.place();
     this.#hadSession = resume !== undefined;

@@ -65,12 +65,6 @@ function decodeOne(value: unknown, sink: FrameSink): void {
 }
 
 const PRIORITIES: ReadonlySet<unknown> = new Set<Priority>(["low", "normal", "high", "urgent"]);
-const STRATEGIES: ReadonlySet<unknown> = new Set<RetryStrategy>([
-  "exponential",
-  "linear",
-  "fixed",
-  "adaptive",
-]);
 
 const readMessage = shape({
   id: text,
@@ -107,8 +101,8 @@ const readRetry = shape({
   maxDelay: amount,
   backoffMultiplier: amount,
   jitter: flag,
-  strategy: ({ strategy }): RetryStrategy =>
-    STRATEGIES.has(strategy) ? (strategy as RetryStrategy) : DEFAULT_RETRY.strategy,
+  // One of a later protocol is taken for exponential, as backoff.ts takes what it does not know.
+  strategy: ({ strategy }) => (strategy ?? DEFAULT_RETRY.strategy) as RetryStrategy,
   health: maybe(amount),
 });
 

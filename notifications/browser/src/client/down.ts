@@ -65,6 +65,6 @@ export function failed(reason: DisconnectReason, message: string, retry: boolean
 
 /** Judge that this side gives up a connection which brings more than the handlers take. */
 export function overwhelmed(): Down {
-  const message = "More messages wait for handlers than may: it goes on when half are handled.";
+  const message = "Too many messages wait for the handlers.";
   return { ...failed("client_initiated", message, true), own: true };
 }

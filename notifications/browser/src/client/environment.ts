@@ -43,6 +43,8 @@ export interface Environment {
   random(): number;
   /** 128 random bits as text. */
   newId(): string;
+  /** Wait for this before a socket is opened. */
+  prepare?(): Promise<void>;
   /** Open a socket; its events come later, never during this call. */
   open(url: string, protocol: string, events: SocketEvents): Socket;
   /** What this client is, where the application does not say. */

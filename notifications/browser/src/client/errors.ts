@@ -41,7 +41,7 @@ const HINTS: Readonly<Record<DisconnectReason, string>> = {
   server_initiated: "Ask the operator, or look for another client with this clientId.",
   network_error: "Check the URL, the network and the server.",
   authentication_failed: "Get a new token: give `auth` a function that fetches one.",
-  timeout: "Check the network and the server.",
+  timeout: "Check the URL, the network and the server.",
   protocol_error: "Check the URL, and the versions of both sides.",
 };
 

@@ -44,10 +44,7 @@ export function shape<const R extends Readonly<Record<string, Reader<unknown>>>>
 
 /** Make a reader of an optional field: null counts as absent. */
 export function maybe<T>(read: Reader<T>): Reader<T | undefined> {
-  return (wire, key) => {
-    const value = wire[key];
-    return value === undefined || value === null ? undefined : read(wire, key);
-  };
+  return (wire, key) => ((wire[key] ?? undefined) === undefined ? undefined : read(wire, key));
 }
 
 /** Make a reader of an object in a field. */
@@ -57,45 +54,38 @@ export function nested<T>(read: (wire: Wire) => T): Reader<T> {
 
 /** Make a reader of a list of objects. */
 export function listed<T>(read: (wire: Wire) => T): Reader<T[]> {
+  const list = tested(
+    (value): value is Wire[] => Array.isArray(value) && value.every(isWire),
+    "a list of objects",
+  );
+  return (wire, key) => list(wire, key).map(read);
+}
+
+/** Make a reader of a field from a test of its value, and what to say of one that fails it. */
+function tested<T>(is: (value: unknown) => value is T, wanted: string): Reader<T> {
   return (wire, key) => {
     const value = wire[key];
-    return Array.isArray(value) && value.every(isWire)
-      ? value.map(read)
-      : wrong(key, "a list of objects");
+    return is(value) ? value : wrong(key, wanted);
   };
 }
 
-export function text(wire: Wire, key: string): string {
-  const value = wire[key];
-  return typeof value === "string" ? value : wrong(key, "a string");
-}
+export const text = tested((value) => typeof value === "string", "a string");
 
-export function flag(wire: Wire, key: string): boolean {
-  const value = wire[key];
-  return typeof value === "boolean" ? value : wrong(key, "a boolean");
-}
+export const flag = tested((value) => typeof value === "boolean", "a boolean");
 
 /** A duration or another number from 0. */
-export function amount(wire: Wire, key: string): number {
-  const value = wire[key];
-  return typeof value === "number" && value >= 0 && Number.isFinite(value)
-    ? value
-    : wrong(key, "a number from 0");
-}
+export const amount = tested(
+  (value): value is number => Number.isFinite(value) && (value as number) >= 0,
+  "a number from 0",
+);
 
-export function count(wire: Wire, key: string): number {
-  const value = wire[key];
-  return isCount(value) ? value : wrong(key, "an integer from 0");
-}
+export const count = tested(isCount, "an integer from 0");
+
+export const object = tested(isWire, "an object");
 
 /** The id of a request. */
 export function requestId(wire: Wire, key: string): number | string {
   return typeof wire[key] === "string" ? text(wire, key) : count(wire, key);
-}
-
-export function object(wire: Wire, key: string): Wire {
-  const value = wire[key];
-  return isWire(value) ? value : wrong(key, "an object");
 }
 
 export function instant(wire: Wire, key: string): Date {

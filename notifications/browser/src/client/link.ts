@@ -24,7 +24,6 @@ export interface LinkEvents {
 }
 
 interface Waiter {
-  readonly promise: Promise<void>;
   resolve(): void;
   reject(error: ConnectionError): void;
 }
@@ -36,6 +35,8 @@ export class Link {
   readonly #config: NotificationClientConfig;
   readonly #events: LinkEvents;
   #connection: Connection | undefined;
+  /** Of `connect`, until it is answered. */
+  #waiting: Promise<void> | undefined;
   #waiter: Waiter | undefined;
   #circuit: Circuit = "closed";
   #lastReason: DisconnectReason | undefined;
@@ -58,8 +59,10 @@ export class Link {
   connect(): Promise<void> {
     const { status } = this.machine.state;
     if (status === "connected") return Promise.resolve();
-    this.#waiter ??= newWaiter();
-    const { promise } = this.#waiter;
+    this.#waiting ??= new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+    });
+    const waiting = this.#waiting;
     if (status === "disconnected") {
       this.retries.attempt = 0;
       this.#unwake = this.#environment.onWake(() => {
@@ -67,7 +70,7 @@ export class Link {
       });
     }
     if (status !== "connecting") this.#try();
-    return promise;
+    return waiting;
   }
 
   async disconnect(): Promise<void> {
@@ -92,7 +95,7 @@ export class Link {
 
   /** Give the connection up, and try again: too much waits. */
   drop(): void {
-    this.#connection?.abort(overwhelmed());
+    this.fail(overwhelmed());
   }
 
   send(frame: ClientFrame): void {
@@ -150,7 +153,7 @@ export class Link {
     if (this.#connection !== connection) return; // a listener disconnected
     this.#events.accepted(frame);
     this.#waiter?.resolve();
-    this.#waiter = undefined;
+    this.#waiting = this.#waiter = undefined;
     if (this.#isBlocked) this.drop();
   }
 
@@ -194,7 +197,7 @@ export class Link {
     this.#unwake?.();
     this.#retry = this.#unwake = this.#connection = undefined;
     const waiter = this.#waiter;
-    this.#waiter = undefined;
+    this.#waiting = this.#waiter = undefined;
     this.#lastReason = error.reason;
     this.#events.lost();
     this.#events.ended(error);
@@ -221,14 +224,4 @@ export class Link {
     if (status === "connected") this.#connection?.probe();
     else if (status === "reconnecting" && !this.#retryIsTold) this.#try();
   }
-}
-
-function newWaiter(): Waiter {
-  let resolve!: () => void;
-  let reject!: (error: ConnectionError) => void;
-  const promise = new Promise<void>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
 }

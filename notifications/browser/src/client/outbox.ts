@@ -56,16 +56,12 @@ export class Outbox {
   #frameBytes = DEFAULT_FRAME_BYTES;
   #pause: Cancel | undefined;
   #expiry: Cancel | undefined;
-  #published = 0;
+  /** How many publishes the server confirmed. */
+  published = 0;
 
   constructor(context: OutboxContext) {
     this.#context = context;
     this.#config = { ...DEFAULT_QUEUE, ...context.config.queueConfig };
-  }
-
-  /** How many publishes the server confirmed. */
-  get published(): number {
-    return this.#published;
   }
 
   /** @throws {NotificationError} `QUEUE_FULL`, where the queue rejects what it can not hold. */
@@ -157,7 +153,7 @@ export class Outbox {
       ok: (frame) => {
         if (frame.type !== "published") return;
         this.#sent.delete(parcel.id);
-        this.#published += 1;
+        this.published += 1;
         parcel.resolve(published(frame));
         this.#flush();
       },

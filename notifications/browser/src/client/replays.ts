@@ -48,7 +48,8 @@ export interface ReplaysContext {
 export class Replays {
   readonly #context: ReplaysContext;
   #waiting: Owed[] = [];
-  #current: Owed | undefined;
+  /** What is being replayed. */
+  current: Owed | undefined;
   /** Whether there is a connection, and nothing else is being replayed on it. */
   #isOpen = false;
   #pause: Cancel | undefined;
@@ -57,14 +58,9 @@ export class Replays {
     this.#context = context;
   }
 
-  /** What is being replayed. */
-  get current(): Owed | undefined {
-    return this.#current;
-  }
-
   /** One that waits already keeps its place. */
   add(owed: Owed): void {
-    if (owed !== this.#current && !this.#waiting.includes(owed)) this.#waiting.push(owed);
+    if (owed !== this.current && !this.#waiting.includes(owed)) this.#waiting.push(owed);
     this.#next();
   }
 
@@ -72,7 +68,7 @@ export class Replays {
   forget(owed: Owed): boolean {
     owed.isOver = true;
     this.#waiting = this.#waiting.filter((other) => other !== owed);
-    return owed !== this.#current;
+    return owed !== this.current;
   }
 
   /** A connection is there, and no replay on it. @param own goes first. */
@@ -87,8 +83,8 @@ export class Replays {
     this.#isOpen = false;
     this.#pause?.();
     this.#pause = undefined;
-    if (this.#current !== undefined) this.#waiting.unshift(this.#current);
-    this.#current = undefined;
+    if (this.current !== undefined) this.#waiting.unshift(this.current);
+    this.current = undefined;
     // The next connection resumes, or makes its own anew.
     this.#waiting = this.#waiting.filter(({ isOwn }) => isOwn !== true);
   }
@@ -103,7 +99,7 @@ export class Replays {
   }
 
   #next(): void {
-    while (this.#isOpen && this.#current === undefined && this.#pause === undefined) {
+    while (this.#isOpen && this.current === undefined && this.#pause === undefined) {
       const owed = this.#waiting.shift();
       if (owed === undefined) return;
       const id = this.#context.requests.newId();
@@ -118,7 +114,7 @@ export class Replays {
       requests.expect(id, {
         ok: (answer) => {
           if (answer.type === "replay_complete") {
-            this.#current = undefined;
+            this.current = undefined;
             owed.done(answer);
             this.#next();
           } else if (answer.type === "subscribed") {
@@ -127,13 +123,13 @@ export class Replays {
           }
         },
         refused: (error) => {
-          this.#current = undefined;
+          this.current = undefined;
           if (owed.refused(error)) this.#later(owed, error.retryAfter ?? ASK_AGAIN);
           this.#next();
         },
       });
     };
-    this.#current = owed;
+    this.current = owed;
     expect();
     link.send(frame);
   }

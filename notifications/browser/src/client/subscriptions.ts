@@ -93,11 +93,14 @@ export class Subscriptions {
   restore(held: readonly HeldSubscription[], from: Cursor | undefined, seen: CursorTrack): void {
     this.#online = this.#isRestoring = true;
     for (const { topic, subscriptionId, createdAt } of held) {
-      if (this.#left.has(topic)) {
+      const known = this.entries.get(topic);
+      // What `since` asks for comes with a new subscription only. (One that is owed was asked for.)
+      const isNew = known?.confirmed === false && known.owed === undefined;
+      if ((isNew && known.options.since !== undefined) || this.#left.has(topic)) {
         this.#unsubscribe(topic, subscriptionId);
         continue;
       }
-      const entry = this.entries.get(topic) ?? this.#newEntry(topic, {}, createdAt);
+      const entry = known ?? this.#newEntry(topic, {}, createdAt);
       entry.isOrphan = entry.locals.size === 0;
       this.#confirm(entry, subscriptionId);
     }
@@ -253,7 +256,7 @@ export class Subscriptions {
   #drop(entry: Entry): void {
     this.#forget(entry);
     if (entry.heldId !== undefined) this.#unsubscribe(entry.topic, entry.heldId);
-    else if (!this.#online && entry.confirmed) this.#left.add(entry.topic);
+    else if (!this.#online) this.#left.add(entry.topic); // asked for or not: an answer may be lost
   }
 
   #forget(entry: Entry): void {

@@ -151,6 +151,20 @@ describe("after a reconnection", () => {
     expect(world.heard().filter((event) => event.type === "orphan")).toEqual([]);
   });
 
+  it("while away ends what an answer was lost of, too", async () => {
+    let peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.expect("subscribe");
+    peer.cut(); // the server has it, and its answer is lost
+    const { backoffDelay } = await world.state("reconnecting");
+    subscription.unsubscribe();
+    world.clock.advance(backoffDelay);
+    peer = await world.server.peers.next();
+    await peer.accept({ resumed: true, subscriptions: [held("s1", "user.1.*")] });
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    expect(world.events).not.toContainEqual(expect.objectContaining({ type: "orphan" }));
+  });
+
   it("ends again what the server did not confirm as ended", async () => {
     let peer = await world.connected();
     const subscription = world.client.subscribe("user.1.*", () => undefined);
@@ -190,6 +204,16 @@ describe("after a reconnection", () => {
     expect(kept.got).toEqual([{ n: 11 }, { n: 13 }]);
     expect(lacking.got).toEqual([{ n: 12 }, { n: 14 }, { n: 15 }]);
     expect(await peer.expect("verify")).toMatchObject({ subscriptionIds: ["s3", "s4"] });
+  });
+
+  it("begins anew what the server holds, where messages from before are asked for", async () => {
+    world.client.subscribe("user.1.*", () => undefined, { since: { last: 3 } });
+    world.client.subscribe("user.2.*", () => undefined);
+    const subscriptions = [held("s1", "user.1.*"), held("s2", "user.2.*")];
+    const peer = await world.connected({ subscriptions });
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    const { topic, options } = await peer.expect("subscribe");
+    expect([topic, options]).toEqual(["user.1.*", { since: { last: 3 } }]);
   });
 
   it("asks again, later, where a lost subscription is refused for now", async () => {
