@@ -22,6 +22,8 @@ from tests.deployment import Deployment
 pytestmark = pytest.mark.server
 
 QUICK = RetryConfig(max_retries=0, initial_delay=50, max_delay=200)
+WAIT = 20.0
+
 GRANTS = ("--grant-publish=a.**", "--grant-subscribe=a.**")
 
 
@@ -95,6 +97,9 @@ async def test_the_past_is_had_by_since_and_by_replay(embedded: Deployment) -> N
         )
         await subscription.ready()
         await client.publish("a.b", 4)
+        async with asyncio.timeout(WAIT):
+            while 4 not in seen:  # what is live; a replay ends where the server stands
+                await asyncio.sleep(0.01)
         # It brings nothing from before its subscription was made.
         result = await client.replay(begin, subscription=subscription)
         assert (result.recovered, result.count, seen) == (True, 1, [2, 3, 4, 4])
