@@ -18,6 +18,9 @@ import time
 from tests.backends import POSTGRES, REDIS, postgres_answers, redis_answers
 from tests.deployment import ROOT
 
+WORKERS = "3"
+"""Processes of pytest: one more than the two cores that this is made for, as tests often wait."""
+
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -71,7 +74,7 @@ def main() -> int:
 
 def run_pytest(marks: str, env: dict[str, str], *, require: str) -> bool:
     """Run pytest over what the marks select; fail when a required backend was not exercised."""
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-m", marks]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, "-m", marks]
     return run(command, env | {"TEST_REQUIRE": require})
 
 

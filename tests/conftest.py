@@ -101,9 +101,8 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, De
 def _deployment(
     backend: str, templates: dict[str, Deployment], directory: Path
 ) -> Iterator[Deployment]:
-    if backend not in templates:
-        templates[backend] = Deployment.create(backend, directory, None)
-    deployment = Deployment.create(backend, directory, templates[backend])
+    template = Deployment.template(backend, templates, directory)
+    deployment = Deployment.create(backend, directory, template)
     yield deployment
     deployment.close()
 

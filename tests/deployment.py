@@ -147,6 +147,15 @@ class Deployment:
             deployment.manage("migrate", "--verbosity", "0")
         return deployment
 
+    @classmethod
+    def template(
+        cls, backend: str, templates: "dict[str, Deployment]", directory: Path
+    ) -> "Deployment":
+        """Return the migrated deployment that others are copied from, made when first needed."""
+        if backend not in templates:
+            templates[backend] = cls.create(backend, directory, None)
+        return templates[backend]
+
     def manage(self, *arguments: str, timeout: float = 60) -> str:
         """Run a manage.py command and return what it printed on stdout."""
         done = subprocess.run(

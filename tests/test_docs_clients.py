@@ -64,7 +64,8 @@ def world(
     templates: dict[str, Deployment], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     folder, pages = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("pages")
-    deployment = Deployment.create("sqlite", folder, templates.get("sqlite"))
+    template = Deployment.template("sqlite", templates, folder)
+    deployment = Deployment.create("sqlite", folder, template)
     httpd = ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(pages))
     )

@@ -17,7 +17,8 @@ def house(
     templates: dict[str, Deployment], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, str]]:
     directory = tmp_path_factory.mktemp("http")
-    deployment = Deployment.create("sqlite", directory, templates.get("sqlite"))
+    template = Deployment.template("sqlite", templates, directory)
+    deployment = Deployment.create("sqlite", directory, template)
     key = deployment.manage("create_api_key", "wide", "--grant-publish=**").strip()
     yield deployment.start(), key
     deployment.close()

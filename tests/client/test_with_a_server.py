@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bellwether_client import (
+    CircuitBreakerConfig,
     ClientEvent,
     FileStorage,
     Last,
@@ -22,6 +23,7 @@ from tests.deployment import Deployment
 pytestmark = pytest.mark.server
 
 QUICK = RetryConfig(max_retries=0, initial_delay=50, max_delay=200)
+OFTEN = CircuitBreakerConfig(reset_timeout=200)
 WAIT = 20.0
 
 GRANTS = ("--grant-publish=a.**", "--grant-subscribe=a.**")
@@ -29,6 +31,7 @@ GRANTS = ("--grant-publish=a.**", "--grant-subscribe=a.**")
 
 def client_of(url: str, key: str, **config: Any) -> NotificationClient:
     known: dict[str, Any] = {"url": url, "auth": key, "retry_config": QUICK}
+    known["circuit_breaker"] = OFTEN
     return NotificationClient(NotificationClientConfig(**known | config))
 
 

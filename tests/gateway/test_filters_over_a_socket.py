@@ -24,9 +24,9 @@ def house(
     templates: dict[str, Deployment],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[House]:
-    deployment = Deployment.create(
-        "sqlite", tmp_path_factory.mktemp("filters"), templates.get("sqlite")
-    )
+    directory = tmp_path_factory.mktemp("filters")
+    template = Deployment.template("sqlite", templates, directory)
+    deployment = Deployment.create("sqlite", directory, template)
     key = deployment.manage("create_api_key", "k", "--grant-publish=**", "--grant-subscribe=**")
     kind, codec = request.param
     server = deployment.start(*SERVERS[kind])
@@ -107,7 +107,9 @@ async def test_it_is_kept_and_holds_for_what_was_missed(house: House) -> None:
 async def test_since_brings_what_passes(house: House) -> None:
     _, server, key, codec = house
     async with session(server.socket_url, key, "since", codec) as client:
+        await client.subscribe("f4.*")
         await publish(client, "f4.a", order(1), invoice(5), invoice(100))
+        await client.messages(3)  # the server has them: what it has not, would come live
         options = {"filter": LARGE, "since": {"last": 10}}
         await client.subscribe("f4.a", options=options)
         assert (await client.message())["payload"] == invoice(100)

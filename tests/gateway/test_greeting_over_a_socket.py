@@ -21,7 +21,8 @@ def house(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Server, str]]:
     directory = tmp_path_factory.mktemp("greeting")
-    deployment = Deployment.create("sqlite", directory, templates.get("sqlite"))
+    template = Deployment.template("sqlite", templates, directory)
+    deployment = Deployment.create("sqlite", directory, template)
     key = deployment.manage("create_api_key", "k", "--grant-subscribe=**").strip()
     server = deployment.start(*SERVERS[request.param], NOTIFICATIONS_RETRY_POLICIES=POLICIES)
     yield server, key

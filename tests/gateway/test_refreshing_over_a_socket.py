@@ -21,7 +21,8 @@ def house(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Deployment, Server]]:
     directory = tmp_path_factory.mktemp("refreshing")
-    deployment = Deployment.create("sqlite", directory, templates.get("sqlite"))
+    template = Deployment.template("sqlite", templates, directory)
+    deployment = Deployment.create("sqlite", directory, template)
     for name in ("ada", "bob"):
         deployment.manage("create_user", name, f"--password={PASSWORD}", "--grant-subscribe=g.*")
     server = deployment.start(*SERVERS[request.param], LOG_LEVEL="DEBUG")
