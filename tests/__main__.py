@@ -58,10 +58,21 @@ def main() -> int:
             results["PostgreSQL, Redis, SQLite, Chromium"] = run_pytest(
                 marks, env, require=required
             )
+        typescript = None
+        if "Node" not in lacking:
+            # Beside the next stage, and printed after it.
+            typescript = subprocess.Popen(
+                ["npm", "--prefix", "notifications/browser", "test"],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         in_process = " and ".join(filter(None, [marks, "django_db and not server and not browser"]))
         results["SQLite in process"] = run_pytest(in_process, {}, require="sqlite")
-        if "Node" not in lacking:
-            results["TypeScript"] = run(["npm", "--prefix", "notifications/browser", "test"], {})
+        if typescript is not None:
+            print(typescript.communicate()[0], flush=True)
+            results["TypeScript"] = typescript.returncode == 0
 
     print("\nstage                                 result")
     for name, passed in results.items():

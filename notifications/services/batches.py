@@ -21,6 +21,9 @@ from notifications.stopping import stop_tasks
 RETRY_PAUSE = 1.0
 """Seconds until what could not be written is tried again."""
 
+CONFLICTS = 4
+"""How often a request that conflicts with another process is tried again."""
+
 _DEADLOCK = {"40001", "40P01"}
 
 Q = TypeVar("Q")
@@ -162,8 +165,8 @@ def each_for_itself(
     """Carry out a batch; where the database refuses it, its halves: so one fails alone.
 
     work: carries out a batch in one transaction. A request that conflicts with another process is
-    tried once more, for then it sees what the other wrote. Raises OperationalError and
-    InterfaceError when the database is away.
+    tried again, CONFLICTS times at most: each time it sees what the other wrote. Raises
+    OperationalError and InterfaceError when the database is away.
     """
     try:
         return work(batch)
@@ -176,10 +179,11 @@ def each_for_itself(
         first = each_for_itself(work, batch[:half])
         return [*first, *each_for_itself(work, batch[half:])]
     if isinstance(refused, IntegrityError | OperationalError):
-        try:
-            return work(batch)
-        except IntegrityError as error:
-            refused = error
+        for _ in range(CONFLICTS):
+            try:
+                return work(batch)
+            except IntegrityError as error:
+                refused = error
     logger.warning("the database refuses a request", error=str(refused).strip())
     return [Unavailable("The database refuses this now. Try again shortly.", retry_after=1000)]
 

@@ -23,8 +23,10 @@ CARELESS = "literal topics"
     ("sabotage", "expected"),
     [
         ("ack-before-commit", {Anomaly.LOST}),
-        ("no-repair", {Anomaly.SILENT_GAP}),
-        ("no-dedup", {Anomaly.REPEATED, Anomaly.DUPLICATE_HANDLED}),
+        pytest.param("no-repair", {Anomaly.SILENT_GAP}, marks=pytest.mark.long),
+        pytest.param(
+            "no-dedup", {Anomaly.REPEATED, Anomaly.DUPLICATE_HANDLED}, marks=pytest.mark.long
+        ),
     ],
 )
 async def test_sabotage_turns_the_run_red(

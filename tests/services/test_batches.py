@@ -16,7 +16,7 @@ from notifications.errors import (
     Overloaded,
     Unavailable,
 )
-from notifications.services.batches import Gathering, each_for_itself
+from notifications.services.batches import CONFLICTS, Gathering, each_for_itself
 
 # The threads give back connections that other tests opened in them.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -190,7 +190,7 @@ def test_what_the_database_refuses_fails_alone_and_is_found_by_halves() -> None:
     assert table.calls < 16
 
 
-@pytest.mark.parametrize("fails", [1, 2])
+@pytest.mark.parametrize("fails", [1, 2, CONFLICTS])
 def test_a_conflict_is_tried_again_once_the_other_is_seen(fails: int) -> None:
     table = Table(IntegrityError("conflict"), {1: fails})
     assert each_for_itself(table.write, [0, 1]) == [0, 1]
