@@ -1,5 +1,6 @@
 """The tables of the page, each out of one run of one command. Pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from bench.render.lines import NAMES, Lines
@@ -182,14 +183,23 @@ def machine(lines: Lines) -> str:
     """Say what was measured on, and when."""
     if not lines.all:
         return "Nothing is measured yet: `make bench`."
+    processors = Counter(str(line["machine"]["processor"]) for line in lines.all)
+    usual = processors.most_common(1)[0][0]
     newest = max(lines.all, key=lambda line: str(line["at"]))
-    about = newest["machine"]
+    about = next(line["machine"] for line in lines.all if line["machine"]["processor"] == usual)
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     took = {line["entry"]: line["took_seconds"] for line in lines.all}
     loads = [line["load_average"] for line in lines.all if "load_average" in line]
     busy = f" The load average before each was {min(loads)} to {max(loads)}." if loads else ""
+    elsewhere = {
+        str(line["entry"]): f"{line['machine']['cores']} cores of {line['machine']['processor']}"
+        for line in lines.all
+        if line["machine"]["processor"] != usual
+    }
+    others = ", ".join(f"{entry} ({what})" for entry, what in sorted(elsewhere.items()))
     return (
         f"{about['cores']} cores of {about['processor']}; Python {about['python']}, {versions}. "
         f"Measured from {min(str(line['at']) for line in lines.all)} to {newest['at']} UTC; the "
         f"commands took {sum(took.values()) / 60:.0f} minutes together.{busy}"
+        + (f" On another machine: {others}." if others else "")
     )

@@ -153,6 +153,13 @@ def test_the_machine_and_how_busy_it_was() -> None:
     assert "from 2026-11-25 10:00 to 2026-11-25 10:02 UTC; the commands took 3 minutes" in said
     assert said.endswith("The load average before each was 0.4 to 2.5.")
     assert "load average" not in tables.machine(Lines([paced(5.0)]))
+    other = paced(5.0) | {
+        "entry": "reconnect",
+        "machine": paced(5.0)["machine"] | {"processor": "Y"},
+    }
+    said = tables.machine(Lines([one, two, other]))
+    assert said.startswith("2 cores of X;")
+    assert said.endswith("On another machine: reconnect (2 cores of Y).")
 
 
 @pytest.mark.parametrize(("kept", "said"), [(True, "yes"), (False, "**no**"), (None, "–")])
