@@ -44,7 +44,7 @@ def main() -> int:
     marks = "" if options.long else "not long"
     results: dict[str, bool] = {}
     if options.fast:
-        quick = " and ".join(filter(None, [marks, "not server and not browser"]))
+        quick = " and ".join(filter(None, [marks, "not server and not browser and not thorough"]))
         results["SQLite"] = run_pytest(quick, {}, require="sqlite")
     else:
         if postgres_answers():

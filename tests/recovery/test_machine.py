@@ -291,6 +291,7 @@ def drive(token: str, examples: int, steps: int, *, same_every_time: bool) -> No
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_everybody_gets_what_is_owed_or_is_told(token: str) -> None:
     drive(token, 200, 50, same_every_time=True)
