@@ -1,18 +1,15 @@
 """Carry out `refresh`: a fresh token for an open connection, and what its user may read now."""
 
-import asyncio
-from math import ceil
 from uuid import UUID
 
 from notifications import metrics
-from notifications.conf import conf
 from notifications.database import in_database
-from notifications.errors import Forbidden, RateLimited
+from notifications.errors import Forbidden
 from notifications.gateway.connection import Connection
+from notifications.gateway.rates import require_rate
 from notifications.log.records import now_ms
 from notifications.permissions import may_subscribe
 from notifications.protocol.frames import Refresh, Refreshed, Unsubscribed
-from notifications.resilience.bucket import TokenBucket
 from notifications.services.subscriptions import drop_subscriptions
 
 BURST = 10
@@ -27,7 +24,13 @@ async def refresh(connection: Connection, frame: Refresh) -> None:
 
     What raises has changed nothing: the connection goes on with the token that it had.
     """
-    _require_rate(connection)
+    connection.refreshes = require_rate(
+        connection.refreshes,
+        rate=RATE,
+        burst=BURST,
+        refused=metrics.refreshes_refused.labels("rate"),
+        advice="This connection was given many tokens lately. Refresh when its token expires soon.",
+    )
     before = connection.principal
     assert before is not None
     principal = await connection.process.renewals.ask(frame.token)
@@ -54,21 +57,6 @@ def expires_in(expires_at: float | None) -> int | None:
     expires_at: seconds since 1970.
     """
     return None if expires_at is None else max(0, int(expires_at * 1000) - now_ms())
-
-
-def _require_rate(connection: Connection) -> None:
-    if not conf().rate_limits:
-        return
-    now = asyncio.get_running_loop().time()
-    if connection.refreshes is None:
-        connection.refreshes = TokenBucket(RATE, BURST, now=now)
-    wait = connection.refreshes.take(now)
-    if wait:
-        metrics.refreshes_refused.labels("rate").inc()
-        raise RateLimited(
-            "This connection was given many tokens lately. Refresh when its token expires soon.",
-            retry_after=ceil(wait * 1000),
-        )
 
 
 def _end_withdrawn(connection: Connection) -> None:

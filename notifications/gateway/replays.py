@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from math import ceil
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,6 +11,7 @@ from notifications import metrics
 from notifications.conf import conf
 from notifications.database import in_database
 from notifications.errors import BadFrame, RateLimited, Unavailable
+from notifications.gateway.rates import require_rate
 from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
@@ -89,18 +89,13 @@ class Replays:
             )
 
     def _require_rate(self) -> None:
-        if not conf().rate_limits:
-            return
-        now = asyncio.get_running_loop().time()
-        if self._asked is None:
-            self._asked = TokenBucket(RATE, BURST, now=now)
-        wait = self._asked.take(now)
-        if wait:
-            metrics.replays_refused.labels("rate").inc()
-            raise RateLimited(
-                "This connection asked for many replays lately; ask less often.",
-                retry_after=ceil(wait * 1000),
-            )
+        self._asked = require_rate(
+            self._asked,
+            rate=RATE,
+            burst=BURST,
+            refused=metrics.replays_refused.labels("rate"),
+            advice="This connection asked for many replays lately; ask less often.",
+        )
 
     def start(
         self,
