@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from bellwether_client.asking import Asking
 from bellwether_client.cursor import Cursor, CursorTrack
@@ -14,23 +14,8 @@ from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
 from bellwether_client.subscription import LocalSubscription
 from bellwether_client.tasks import Timers
+from bellwether_client.told import Told
 from bellwether_client.topics import pattern_problem
-
-
-class Told(Protocol):
-    """Who hears of what becomes of subscriptions."""
-
-    def subscription_ended(self, local: LocalSubscription, error: NotificationError) -> None:
-        """The server refused or ended one."""
-
-    def orphan_found(self, entry: Entry) -> None:
-        """The server holds one that has no handler; told once."""
-
-    def subscriptions_changed(self) -> None:
-        """What has to survive a restart changed."""
-
-    def restored(self) -> None:
-        """All that was to be restored on this connection has been answered."""
 
 
 class Subscriptions:
