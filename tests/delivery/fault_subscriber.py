@@ -78,8 +78,13 @@ class FaultSubscriber:
         return any(line.server == url and line.is_ready for line, _ in self._lines.values())
 
     def has_reached(self, heads: Offsets) -> bool:
-        """Whether it is served and its cursor covers the heads of the log."""
-        return self.is_served and all(map(self.state.cursor.covers, heads.items()))
+        """Whether it came to stay, is served and its cursor covers the heads of the log.
+
+        Served by its latest connection: one that is being taken over, or left, still looks ready.
+        """
+        line, _ = self._lines.get(self._count, (None, None))
+        served = line is not None and line.is_ready and not line.leaving
+        return self.steady and served and all(map(self.state.cursor.covers, heads.items()))
 
     async def run(self) -> None:
         """Stay connected, by its habits, until cancelled."""
@@ -91,6 +96,8 @@ class FaultSubscriber:
                 number = self._count
                 serving = tasks.create_task(self._serve(number, url))
                 await asyncio.wait([serving], timeout=self._stay())
+                if self.steady:  # perhaps only since the wait began
+                    await asyncio.wait([serving])
                 if serving.done():  # the connection broke, or was not had
                     await asyncio.sleep(self._chance.uniform(*BACKOFF))
                 elif self._habits.away is not None:

@@ -216,6 +216,10 @@ async def model_run(history: History, *, skips_one: bool = False) -> tuple[Repor
             subscriber.steady = True
         heads = {0: len(server.log)}
         await until(lambda: all(subscriber.has_reached(heads) for subscriber in subscribers))
+        resumes = len(server.resumes)
+        await asyncio.sleep(0.25)  # longer than any stay: whoever came to stay is not to leave
+        assert len(server.resumes) == resumes
+        assert all(subscriber.has_reached(heads) for subscriber in subscribers)
         server.audit()
         for task in running:
             task.cancel()
