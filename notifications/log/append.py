@@ -5,10 +5,7 @@ two processes that append at once wait for each other and never deadlock. A part
 to the commit: its offsets are gapless and in commit order.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-
-from django.db import transaction
 
 from notifications.log.records import (
     Appended,
@@ -20,7 +17,7 @@ from notifications.log.records import (
     new_message_ids,
     now_ms,
 )
-from notifications.log.statements import KeyRow, MessageRow, Statements, TopicRow, statements
+from notifications.log.statements import Row, Statements, statements
 
 
 def append(
@@ -28,42 +25,43 @@ def append(
 ) -> tuple[list[Outcome], list[Record]]:
     """Append publications in their order, all or none; must not run inside a transaction.
 
-    before_commit: called as the last thing before COMMIT; when an error comes without it having
-    been called, nothing was committed.
+    before_commit: called as the last thing before what commits is sent; when an error comes without
+    it having been called, nothing was committed.
     Returns an outcome for each publication, and the new records in offset order per partition.
-    Raises django.db.Error subclasses when the database refuses or is away.
+    Raises django.db.Error subclasses when the database refuses or is away; IntegrityError, also
+    when another process used one of the idempotency keys meanwhile: try again.
     """
     outcomes: list[Outcome | None] = [None] * len(publications)
     sent = statements()
-    with sent.together(), transaction.atomic(durable=True):
-        heads = sent.lock_heads(sorted({publication.partition for publication in publications}))
-        fresh = _settle_outbox(sent, publications, outcomes)
-        fresh, repeats = _settle_keys(sent, publications, fresh, outcomes)
-        records = _insert(sent, publications, fresh, heads, outcomes) if fresh else []
+    with sent.transaction():
+        fresh, repeats = _settle_keys(
+            sent, publications, _once_each(publications, outcomes), outcomes
+        )
+        records = _write(sent, publications, fresh, outcomes, before_commit) if fresh else []
         for index, first in repeats:
-            outcomes[index] = _same_key(publications[index], publications[first], outcomes[first])
-        before_commit()
-    settled = [outcome for outcome in outcomes if outcome is not None]
-    assert len(settled) == len(publications), "an outcome is missing, so others would be shifted"
-    return settled, records
+            outcomes[index] = _repeated(publications[index], publications[first], outcomes[first])
+        # Last: an outbox row may go when the message that its key belongs to is in the log.
+        settled = set(range(len(publications))) - set(fresh)
+        spent = {pk for index in settled if (pk := publications[index].outbox_id) is not None}
+        if spent:
+            sent.take_pending(spent)
+    answers = [outcome for outcome in outcomes if outcome is not None]
+    assert len(answers) == len(publications), "an outcome is missing, so others would be shifted"
+    return answers, records
 
 
-def _settle_outbox(
-    sent: Statements, publications: Sequence[Publication], outcomes: list[Outcome | None]
-) -> list[int]:
-    """Delete the outbox rows that are carried on; return the indexes still to append."""
-    carried = {p.outbox_id for p in publications if p.outbox_id is not None}
-    if not carried:
-        return list(range(len(publications)))
-    ours = sent.take_pending(carried)
-    fresh = []
+def _once_each(publications: Sequence[Publication], outcomes: list[Outcome | None]) -> list[int]:
+    """Settle what carries on an outbox row that stands here before; return the other indexes."""
+    seen: set[int] = set()
+    once = []
     for index, publication in enumerate(publications):
-        if publication.outbox_id is None or publication.outbox_id in ours:
-            ours.discard(publication.outbox_id or 0)  # the same row twice in one batch: once
-            fresh.append(index)
+        if (pk := publication.outbox_id) is None or pk not in seen:
+            once.append(index)
         else:
-            outcomes[index] = CarriedBefore(publication.outbox_id)
-    return fresh
+            outcomes[index] = CarriedBefore(pk)
+        if pk is not None:
+            seen.add(pk)
+    return once
 
 
 def _settle_keys(
@@ -115,7 +113,9 @@ def _settle_keys(
     return remaining, repeats
 
 
-def _same_key(second: Publication, first: Publication, outcome: Outcome | None) -> Outcome:
+def _repeated(second: Publication, first: Publication, outcome: Outcome | None) -> Outcome:
+    if isinstance(outcome, CarriedBefore):
+        return outcome
     assert isinstance(outcome, Appended)
     if second.digest != first.digest:
         return Conflicting(second.idempotency_key or "")
@@ -130,37 +130,47 @@ def _same_key(second: Publication, first: Publication, outcome: Outcome | None) 
     )
 
 
-def _insert(
+def _write(
     sent: Statements,
     publications: Sequence[Publication],
     fresh: list[int],
-    locked: Callable[[], dict[int, int]],
     outcomes: list[Outcome | None],
+    before_commit: Callable[[], None],
 ) -> list[Record]:
     published_at = now_ms()
-    counts = Counter(publications[index].topic for index in fresh)
-    partitions = {publications[index].topic: publications[index].partition for index in fresh}
-    # In name order, so that transactions that advance the same topics wait in turn.
-    advanced = sent.advance_topics(
-        [TopicRow(name, partitions[name], counts[name]) for name in sorted(counts)],
-        now=published_at,
-    )
-    heads = locked()
-    topics = {name: (pk, seq - counts[name]) for name, (pk, seq) in advanced().items()}
-    records, messages, keys = [], [], []
+    rows = []
     for index, message_id in zip(fresh, new_message_ids(published_at, len(fresh)), strict=True):
         publication = publications[index]
-        partition, topic = publication.partition, publication.topic
-        topic_id, seq = topics[topic]
-        seq += 1
-        topics[topic] = (topic_id, seq)
-        offset = heads[partition] = heads[partition] + 1
+        rows.append(
+            Row(
+                message_id,
+                publication.topic,
+                publication.partition,
+                publication.payload.decode(),
+                publication.metadata.decode(),
+                publication.publisher,
+                publication.expires_at,
+                publication.idempotency_key,
+                publication.digest,
+                published_at + publication.key_window * 1000,
+                publication.outbox_id,
+            )
+        )
+    places = sent.write(rows, published_at=published_at, before_commit=before_commit)
+    records = []
+    for index, row, place in zip(fresh, rows, places, strict=True):
+        if place is None:
+            assert row.outbox_id is not None
+            outcomes[index] = CarriedBefore(row.outbox_id)
+            continue
+        publication = publications[index]
+        offset, seq = place
         records.append(
             Record(
-                partition,
+                row.partition,
                 offset,
-                message_id,
-                topic,
+                row.id,
+                row.topic,
                 seq,
                 published_at,
                 publication.payload,
@@ -169,37 +179,5 @@ def _insert(
                 publication.urgent,
             )
         )
-        messages.append(
-            MessageRow(
-                message_id,
-                partition,
-                offset,
-                topic_id,
-                seq,
-                publication.payload.decode(),
-                publication.metadata.decode(),
-                publication.publisher,
-                publication.expires_at,
-            )
-        )
-        outcomes[index] = Appended(message_id, topic, seq, partition, offset, published_at)
-        if publication.idempotency_key is not None:
-            keys.append(
-                KeyRow(
-                    publication.publisher,
-                    publication.idempotency_key,
-                    publication.digest,
-                    message_id,
-                    topic,
-                    seq,
-                    partition,
-                    offset,
-                    published_at + publication.key_window * 1000,
-                )
-            )
-    sent.insert_messages(messages, published_at=published_at)
-    if keys:
-        # In key order: transactions that insert the same keys then wait in turn, not in a circle.
-        sent.insert_keys(sorted(keys), published_at=published_at)
-    sent.move_heads(heads)
+        outcomes[index] = Appended(row.id, row.topic, seq, row.partition, offset, published_at)
     return records

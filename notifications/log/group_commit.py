@@ -189,9 +189,9 @@ class GroupCommit:
 
             try:
                 appended = append(publications, before_commit=before_commit)
-            except (OperationalError, InterfaceError):
+            except (OperationalError, InterfaceError) as error:
                 connection.close()
-                if committing or last_try:
+                if last_try or (committing and not _is_rolled_back(error)):
                     raise
             except IntegrityError:
                 # Another process inserted one of our idempotency keys meanwhile: now it is seen.
@@ -255,6 +255,16 @@ class GroupCommit:
     def _note_failure(self, error: Exception) -> None:
         metrics.append_failures.inc()
         logger.warning("the log cannot be written", error=_said(error))
+
+
+def _is_rolled_back(error: Exception) -> bool:
+    """Whether the database itself said of a transaction that it failed (a deadlock, say).
+
+    Not so where the connection ended (class 08) or the server is being stopped (57P): the
+    transaction may have been committed before that.
+    """
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    return sqlstate is not None and not sqlstate.startswith(("08", "57P"))
 
 
 def _said(error: Exception) -> str:

@@ -183,5 +183,8 @@ def test_statements_of_a_batch_do_not_grow_with_it() -> None:
     with CaptureQueriesContext(connection) as captured:
         append([publication(f"user.{n % 20}.a", n) for n in range(200)])
     statements = [query["sql"].split()[0] for query in captured.captured_queries]
-    assert statements.count("SELECT") == 1
-    assert len(statements) <= 9, statements
+    if connection.vendor == "postgresql":
+        assert statements == ["WITH"]
+    else:
+        assert statements.count("SELECT") == 1
+        assert len(statements) <= 9, statements

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from django.db import DatabaseError, OperationalError, connection
+from psycopg.errors import AdminShutdown, ConnectionFailure, DeadlockDetected, QueryCanceled
 
 from notifications.errors import InternalError, NotificationError, Overloaded, Unavailable
 from notifications.log import group_commit
@@ -191,6 +192,31 @@ def test_an_error_at_the_commit_is_not_tried_again(commit: GroupCommit, appender
     with pytest.raises(Unavailable):
         commit.append([publication("a")])
     assert len(appender.groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "tries"),
+    [(DeadlockDetected, 2), (QueryCanceled, 2), (AdminShutdown, 1), (ConnectionFailure, 1)],
+)
+def test_what_the_database_says_it_rolled_back_is_tried_again(
+    commit: GroupCommit, appender: Appender, said: type[Exception], tries: int
+) -> None:
+    def fail(_: object) -> Exception | None:
+        if len(appender.groups) == 2:
+            return None
+        error = OperationalError("told")
+        error.__cause__ = said()
+        return error
+
+    appender.committing_first = True
+    appender.fail = fail
+    appender.gate.set()
+    if tries == 2:
+        assert isinstance(commit.append([publication("a")])[0], Appended)
+    else:
+        with pytest.raises(Unavailable):
+            commit.append([publication("a")])
+    assert len(appender.groups) == tries
 
 
 def test_a_publisher_that_waited_too_long_is_told_and_withdrawn(

@@ -1,15 +1,17 @@
 """The statements of appending write the rows that the ORM would write, in each dialect."""
 
+import operator
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 
 from notifications.log.append import append
 from notifications.log.records import Appended, new_message_ids, to_datetime
-from notifications.log.statements import KeyRow, MessageRow, TopicRow, statements
+from notifications.log.statements import KnownKey, Place, Row, statements
 from notifications.models import IdempotencyKey, Message, Partition, PendingPublication, Topic
 from tests.records import publication
 
@@ -54,103 +56,167 @@ def columns(table: str, *, without: str = "") -> list[Any]:
         ]
 
 
-def test_messages_are_written_as_the_orm_writes_them() -> None:
+def write(rows: Sequence[Row], *, now: int = NOW) -> list[Place | None]:
+    told = []
+    with statements().transaction():
+        places = statements().write(rows, published_at=now, before_commit=lambda: told.append(1))
+    assert told == [1]
+    return places
+
+
+def row(id_: str, topic: str, partition: int, **more: Any) -> Row:
+    return Row(id_, topic, partition, "1", "", "system", **more)
+
+
+def test_rows_are_written_as_the_orm_writes_them() -> None:
     ids = sorted(new_message_ids(NOW, len(TEXTS)))
     expiries = [0, 1, 999, NOW, LAST]
+    Partition.objects.filter(pk=3).update(head=2**62)
+    now = to_datetime(NOW)
+    moments = {"created_at": now, "last_published_at": now}
+    topics = {
+        name: Topic.objects.create(name=name, partition_id=3, seq=2**62, **moments)
+        for name in map(topic_of, TEXTS)
+    }
     rows = [
-        MessageRow(one, 3, place, 2**62, 2**62 + place, text, text, text[:64], expiries[place % 5])
-        for place, (one, text) in enumerate(zip(ids, TEXTS, strict=True), 1)
+        Row(
+            one,
+            topic_of(text),
+            3,
+            text,
+            text,
+            text[:64],
+            expiries[n % 5],
+            f"{text[:60]} key" if n % 2 else None,
+            bytes(range(n, n + 32)),
+            LAST,
+        )
+        for n, (one, text) in enumerate(zip(ids, TEXTS, strict=True))
     ]
-    with statements().together(), transaction.atomic():
-        statements().insert_messages(rows, published_at=NOW)
-    written = columns("notifications_message")
+    places = write(rows)
+    assert places == [Place(2**62 + n, 2**62 + 1) for n in range(1, len(rows) + 1)]
+    messages = columns("notifications_message")
+    keys = columns("notifications_idempotencykey", without="id")
     Message.objects.all().delete()
-    Message.objects.bulk_create(
-        Message(
-            id=uuid.UUID(row.id),
-            partition_id=row.partition,
-            offset=row.offset,
-            topic_id=row.topic_id,
-            seq=row.seq,
-            payload=row.payload,
-            metadata=row.metadata,
-            publisher=row.publisher,
-            published_at=to_datetime(NOW),
-            expires_at=to_datetime(row.expires_at) if row.expires_at else None,
-        )
-        for row in rows
-    )
-    assert written == columns("notifications_message")
-    assert [row["payload"] for row in written] == TEXTS
-
-
-def test_keys_are_written_and_read_as_the_orm_does() -> None:
-    texts = [text[:64] for text in TEXTS if text]
-    rows = [
-        KeyRow(text, f"{text} key", bytes(range(n, n + 32)), one, text, 2**62, 15, 2**62 + n, LAST)
-        for n, (text, one) in enumerate(zip(texts, new_message_ids(NOW, len(texts)), strict=True))
-    ]
-    with statements().together(), transaction.atomic():
-        statements().insert_keys(rows, published_at=NOW)
-        known = statements().known_keys([(row.publisher, row.key) for row in rows] + [("a", "b")])
-    assert known == {(row.publisher, row.key): (*row[2:8], NOW) for row in rows}
-    written = columns("notifications_idempotencykey", without="id")
     IdempotencyKey.objects.all().delete()
-    IdempotencyKey.objects.bulk_create(
-        IdempotencyKey(
-            publisher=row.publisher,
-            key=row.key,
-            digest=row.digest,
-            message_id=uuid.UUID(row.message_id),
-            topic=row.topic,
-            seq=row.seq,
-            partition=row.partition,
-            offset=row.offset,
+    for one, place in zip(rows, places, strict=True):
+        assert place is not None
+        Message.objects.create(
+            id=uuid.UUID(one.id),
+            partition_id=one.partition,
+            offset=place.offset,
+            topic_id=topics[one.topic].pk,
+            seq=place.seq,
+            payload=one.payload,
+            metadata=one.metadata,
+            publisher=one.publisher,
             published_at=to_datetime(NOW),
-            expires_at=to_datetime(row.expires_at),
+            expires_at=to_datetime(one.expires_at) if one.expires_at else None,
         )
-        for row in rows
-    )
-    assert written == columns("notifications_idempotencykey", without="id")
+        if one.key is not None:
+            IdempotencyKey.objects.create(
+                publisher=one.publisher,
+                key=one.key,
+                digest=one.digest,
+                message_id=uuid.UUID(one.id),
+                topic=one.topic,
+                seq=place.seq,
+                partition=one.partition,
+                offset=place.offset,
+                published_at=to_datetime(NOW),
+                expires_at=to_datetime(one.key_expires_at),
+            )
+    assert messages == columns("notifications_message")
+    assert [one["payload"] for one in messages] == TEXTS
+    key = operator.itemgetter("publisher")
+    written = sorted(columns("notifications_idempotencykey", without="id"), key=key)
+    assert sorted(keys, key=key) == written
+    assert len(keys) == len(TEXTS) // 2
 
 
-def test_a_key_of_one_publisher_is_not_anothers() -> None:
-    row = KeyRow("a", "k", b"d" * 32, str(uuid.uuid4()), "t", 1, 0, 1, LAST)
-    with statements().together(), transaction.atomic():
-        statements().insert_keys([row, row._replace(publisher="b", key="l")], published_at=NOW)
-        known = statements().known_keys([("a", "l"), ("b", "k"), ("b", "l")])
-    assert set(known) == {("b", "l")}
+def topic_of(text: str) -> str:
+    """Topics are given in any characters here: the statements rely on nobody's checks."""
+    return f"topic {text}"[:200]
+
+
+def test_known_keys_are_read_as_they_were_written() -> None:
+    ids = new_message_ids(NOW, 3)
+    made = [("a", "k"), ("b", "k"), ("b", 'l \\"')]
+    rows = [
+        Row(one, "t", 5, "1", "", publisher, 0, key, bytes([n] * 32), LAST)
+        for n, (one, (publisher, key)) in enumerate(zip(ids, made, strict=True))
+    ]
+    write(rows)
+    with statements().transaction():
+        known = statements().known_keys([*made[1:], ("a", "l"), ("c", "k")])
+    assert known == {
+        ("b", "k"): KnownKey(b"\1" * 32, ids[1], "t", 2, 5, 2, NOW),
+        ("b", 'l \\"'): KnownKey(b"\2" * 32, ids[2], "t", 3, 5, 3, NOW),
+    }
 
 
 def test_topics_are_made_and_advanced() -> None:
-    first = [TopicRow("a.b", 1, 3), TopicRow("x", 2, 1)]
-    second = [TopicRow("a.b", 1, 2), TopicRow("new", 3, 1)]
-    read = []
-    for rows, now in ((first, NOW), (second, NOW + 5)):
-        with statements().together(), transaction.atomic():
-            read.append(statements().advance_topics(rows, now=now)())
-    assert {name: seq for name, (_, seq) in read[0].items()} == {"a.b": 3, "x": 1}
-    assert {name: seq for name, (_, seq) in read[1].items()} == {"a.b": 5, "new": 1}
-    topic = Topic.objects.get(name="a.b")
-    assert (topic.pk, topic.seq, topic.partition_id) == (read[0]["a.b"][0], 5, 1)
+    ids = iter(new_message_ids(NOW, 8))
+    first = [row(next(ids), name, at) for name, at in (("x", 2), ("a", 1), ("a", 1), ("b", 1))]
+    assert write(first) == [Place(1, 1), Place(1, 1), Place(2, 2), Place(3, 1)]
+    second = [row(next(ids), name, at) for name, at in (("b", 1), ("new", 3), ("a", 1), ("b", 1))]
+    assert write(second, now=NOW + 5) == [Place(4, 2), Place(1, 1), Place(5, 3), Place(6, 3)]
+    heads = Partition.objects.filter(head__gt=0).values_list("pk", "head")
+    assert dict(heads) == {1: 6, 2: 1, 3: 1}
+    topic = Topic.objects.get(name="b")
+    assert (topic.seq, topic.partition_id) == (3, 1)
     assert (topic.created_at, topic.last_published_at) == (to_datetime(NOW), to_datetime(NOW + 5))
     assert (topic.floor, topic.purged_seq) == (0, 0)
+    stored = Message.objects.order_by("partition_id", "offset")
+    assert [(m.partition_id, m.offset, m.topic.name, m.seq) for m in stored] == [
+        (1, 1, "a", 1),
+        (1, 2, "a", 2),
+        (1, 3, "b", 1),
+        (1, 4, "b", 2),
+        (1, 5, "a", 3),
+        (1, 6, "b", 3),
+        (2, 1, "x", 1),
+        (3, 1, "new", 1),
+    ]
 
 
-def test_heads_are_locked_read_and_moved() -> None:
-    with statements().together(), transaction.atomic():
-        heads = statements().lock_heads([1, 7])
-        assert heads() == {1: 0, 7: 0}
-        statements().move_heads({1: 2**62, 7: 5})
-    assert dict(Partition.objects.filter(head__gt=0).values_list("pk", "head")) == {1: 2**62, 7: 5}
+def pending(count: int) -> list[int]:
+    return [
+        PendingPublication.objects.create(topic="a", payload="1", publisher="system").pk
+        for _ in range(count)
+    ]
+
+
+def test_what_lost_its_outbox_row_is_not_written() -> None:
+    pks = pending(3)
+    of = [pks[2], None, 10**9, pks[0], None]
+    ids = new_message_ids(NOW, len(of))
+    keys = ["a", "b", "c", None, None]
+    rows = [
+        row(one, "a", 1, outbox_id=pk, key=key, digest=b"d", key_expires_at=LAST)
+        for one, pk, key in zip(ids, of, keys, strict=True)
+    ]
+    assert write(rows) == [Place(1, 1), Place(2, 2), None, Place(3, 3), Place(4, 4)]
+    assert list(PendingPublication.objects.values_list("pk", flat=True)) == [pks[1]]
+    assert list(Message.objects.order_by("seq").values_list("offset", "seq")) == [
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 4),
+    ]
+    assert set(IdempotencyKey.objects.values_list("key", flat=True)) == {"a", "b"}
+
+
+def test_where_all_lost_their_outbox_rows_nothing_moves() -> None:
+    assert write([row(new_message_ids(NOW, 1)[0], "a", 1, outbox_id=10**9)]) == [None]
+    assert not Message.objects.exists()
+    assert not Topic.objects.exists()
+    assert not Partition.objects.filter(head__gt=0).exists()
 
 
 def test_an_outbox_row_is_taken_once() -> None:
-    pks = [
-        PendingPublication.objects.create(topic="a", payload="1", publisher="system").pk
-        for _ in range(3)
-    ]
-    with statements().together(), transaction.atomic():
+    pks = pending(3)
+    with statements().transaction():
         assert statements().take_pending([pks[2], pks[0], 10**9]) == {pks[0], pks[2]}
     assert list(PendingPublication.objects.values_list("pk", flat=True)) == [pks[1]]
 

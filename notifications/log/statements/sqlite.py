@@ -1,13 +1,15 @@
 """Appending on SQLite: a statement is prepared once and runs for each row, inside the process."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils.timezone import make_aware
 
 from notifications.log.records import to_datetime, to_ms
-from notifications.log.statements.rows import KeyRow, KnownKey, MessageRow, TopicRow
+from notifications.log.statements.rows import KnownKey, Place, Row, places
 
 _READ_HEADS = "SELECT id, head FROM notifications_partition WHERE id IN ({marks})"
 
@@ -21,6 +23,8 @@ ON CONFLICT (name) DO UPDATE SET
     last_published_at = excluded.last_published_at
 RETURNING name, id, seq
 """
+
+_MOVE_HEAD = "UPDATE notifications_partition SET head = %s WHERE id = %s"
 
 _KNOWN_KEYS = """
 SELECT publisher, key, digest, message_id, topic, seq, partition, "offset", published_at
@@ -48,23 +52,10 @@ class SqliteStatements:
     """
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Do nothing: no statement leaves the process."""
-        yield
-
-    def lock_heads(self, partitions: Sequence[int]) -> Callable[[], dict[int, int]]:
-        """Read the heads."""
-        with connection.cursor() as cursor:
-            cursor.execute(_READ_HEADS.format(marks=_marks(partitions)), list(partitions))
-            heads = dict(cursor.fetchall())
-        return lambda: heads
-
-    def take_pending(self, ids: Iterable[int]) -> set[int]:
-        """Delete the outbox rows."""
-        wanted = list(ids)
-        with connection.cursor() as cursor:
-            cursor.execute(_TAKE_PENDING.format(marks=_marks(wanted)), wanted)
-            return {pk for (pk,) in cursor.fetchall()}
+    def transaction(self) -> Iterator[None]:
+        """Open a transaction."""
+        with transaction.atomic(durable=True):
+            yield
 
     def known_keys(self, identities: Sequence[tuple[str, str]]) -> dict[tuple[str, str], KnownKey]:
         """Look the pairs up."""
@@ -86,57 +77,101 @@ class SqliteStatements:
                 for row in cursor.fetchall()
             }
 
-    def advance_topics(
-        self, rows: Sequence[TopicRow], *, now: int
-    ) -> Callable[[], dict[str, tuple[int, int]]]:
-        """Upsert the topics."""
-        moment = _instant(now)
-        values: list[str | int | None] = []
-        for row in rows:
-            values += [*row, moment, moment]
-        marks = ", ".join(["(%s, %s, %s, %s, %s)"] * len(rows))
-        with connection.cursor() as cursor:
-            cursor.execute(_ADVANCE_TOPICS.format(rows=marks), values)
-            topics = {name: (pk, seq) for name, pk, seq in cursor.fetchall()}
-        return lambda: topics
-
-    def insert_messages(self, rows: Sequence[MessageRow], *, published_at: int) -> None:
-        """Insert them one by one."""
+    def write(
+        self, rows: Sequence[Row], *, published_at: int, before_commit: Callable[[], None]
+    ) -> list[Place | None]:
+        """Write them table by table."""
+        carried = {row.outbox_id for row in rows if row.outbox_id is not None}
+        taken = self.take_pending(carried) if carried else set()
+        fresh = [row for row in rows if row.outbox_id is None or row.outbox_id in taken]
+        heads = _heads({row.partition for row in fresh})
+        counts = Counter(row.topic for row in fresh)
+        topics = _advance({row.topic: row.partition for row in fresh}, counts, now=published_at)
+        seqs = {name: seq - counts[name] for name, (_, seq) in topics.items()}
+        found = places(rows, taken=taken, heads=heads, seqs=seqs)
+        written = [
+            (row, place) for row, place in zip(rows, found, strict=True) if place is not None
+        ]
         moment = _instant(published_at)
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                _INSERT_MESSAGES,
-                [
-                    (row.id.replace("-", ""), *row[1:-1], moment, _instant(row.expires_at))
-                    for row in rows
-                ],
-            )
+        _execute_many(
+            _INSERT_MESSAGES,
+            [
+                (
+                    row.id.replace("-", ""),
+                    row.partition,
+                    at.offset,
+                    topics[row.topic][0],
+                    at.seq,
+                    row.payload,
+                    row.metadata,
+                    row.publisher,
+                    moment,
+                    _instant(row.expires_at),
+                )
+                for row, at in written
+            ],
+        )
+        _execute_many(
+            _INSERT_KEYS,
+            [
+                (
+                    row.publisher,
+                    row.key,
+                    row.digest,
+                    row.id.replace("-", ""),
+                    row.topic,
+                    at.seq,
+                    row.partition,
+                    at.offset,
+                    moment,
+                    _instant(row.key_expires_at),
+                )
+                for row, at in written
+                if row.key is not None
+            ],
+        )
+        heads.update((row.partition, at.offset) for row, at in written)  # ascending
+        _execute_many(_MOVE_HEAD, [(head, partition) for partition, head in heads.items()])
+        before_commit()
+        return found
 
-    def insert_keys(self, rows: Sequence[KeyRow], *, published_at: int) -> None:
-        """Insert them one by one."""
-        moment = _instant(published_at)
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                _INSERT_KEYS,
-                [
-                    (
-                        *row[:3],
-                        row.message_id.replace("-", ""),
-                        *row[4:-1],
-                        moment,
-                        _instant(row.expires_at),
-                    )
-                    for row in rows
-                ],
-            )
+    def take_pending(self, ids: Iterable[int]) -> set[int]:
+        """Delete the outbox rows."""
+        wanted = list(ids)
+        return {pk for (pk,) in _execute(_TAKE_PENDING.format(marks=_marks(wanted)), wanted)}
 
-    def move_heads(self, heads: Mapping[int, int]) -> None:
-        """Update the rows one by one."""
+
+def _heads(partitions: Iterable[int]) -> dict[int, int]:
+    wanted = list(partitions)
+    return dict(_execute(_READ_HEADS.format(marks=_marks(wanted)), wanted))
+
+
+def _advance(
+    topics: Mapping[str, int], counts: Mapping[str, int], *, now: int
+) -> dict[str, tuple[int, int]]:
+    """Advance topics' seqs, make those that do not exist; return their ids and newest seqs."""
+    if not topics:
+        return {}
+    moment = _instant(now)
+    values: list[Any] = []
+    for name, partition in topics.items():
+        values += [name, partition, counts[name], moment, moment]
+    rows = ", ".join(["(%s, %s, %s, %s, %s)"] * len(topics))
+    return {
+        name: (pk, seq) for name, pk, seq in _execute(_ADVANCE_TOPICS.format(rows=rows), values)
+    }
+
+
+def _execute(statement: str, values: Sequence[Any]) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
+
+
+def _execute_many(statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    if rows:
         with connection.cursor() as cursor:
-            cursor.executemany(
-                "UPDATE notifications_partition SET head = %s WHERE id = %s",
-                [(head, partition) for partition, head in heads.items()],
-            )
+            cursor.executemany(statement, rows)
 
 
 def _marks(values: Sequence[int]) -> str:
