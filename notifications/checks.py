@@ -22,6 +22,9 @@ LEAST_SQLITE = (3, 35)
 LEAST_FRAME = PAYLOAD_BYTES + 4 * 1024
 """A frame has to hold the largest payload and what is around it."""
 
+MOST_PARTITIONS = 128
+"""A resuming client sends its place in each within `auth`: 8 KiB, and 256 keys in an object."""
+
 _POSITIVE = (
     ("auth_timeout", "NOTIFICATIONS_AUTH_TIMEOUT_SECONDS"),
     ("heartbeat_interval", "NOTIFICATIONS_HEARTBEAT_INTERVAL_SECONDS"),
@@ -126,11 +129,11 @@ def _wrong_sizes(values: Conf) -> list[CheckMessage]:
                 f"Set NOTIFICATIONS_IDEMPOTENCY_SECONDS to {MIN_IDEMPOTENCY} or more.",
             )
         )
-    if not 1 <= values.partitions <= 1024:
+    if not 1 <= values.partitions <= MOST_PARTITIONS:
         found.append(
             _wrong(
                 f"NOTIFICATIONS_PARTITIONS is {values.partitions}.",
-                "Set NOTIFICATIONS_PARTITIONS from 1 to 1024; 16 does for most.",
+                f"Set NOTIFICATIONS_PARTITIONS from 1 to {MOST_PARTITIONS}; 16 does for most.",
             )
         )
     if values.frame_bytes < LEAST_FRAME:

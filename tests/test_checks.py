@@ -1,11 +1,17 @@
+import json
 import re
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from django.core.checks import run_checks
 
 from notifications import checks
+from notifications.protocol.client_frames import Auth
+from notifications.protocol.codec import JSON, MSGPACK, Codec
+from notifications.protocol.limits import AUTH_BYTES
 
 
 def found() -> list[str]:
@@ -49,8 +55,8 @@ def test_an_old_sqlite_is_refused_where_it_is_used(monkeypatch: pytest.MonkeyPat
         ({"DRAIN_WINDOW": 0, "MAX_CONNECTIONS": 0}, []),
         ({"DRAIN_WINDOW": -1}, ["notifications.E004"]),
         ({"PARTITIONS": 0}, ["notifications.E004"]),
-        ({"PARTITIONS": 1024}, []),
-        ({"PARTITIONS": 1025}, ["notifications.E004"]),
+        ({"PARTITIONS": checks.MOST_PARTITIONS}, []),
+        ({"PARTITIONS": checks.MOST_PARTITIONS + 1}, ["notifications.E004"]),
         ({"FRAME_BYTES": 1000}, ["notifications.E004"]),
         ({"BUFFER_BYTES": 1000}, ["notifications.E004"]),
         ({"IDEMPOTENCY": 86_399}, ["notifications.E004"]),
@@ -69,3 +75,17 @@ def test_an_old_sqlite_is_refused_where_it_is_used(monkeypatch: pytest.MonkeyPat
 def test_values(settings: Any, values: dict[str, Any], ids: list[str]) -> None:
     settings.NOTIFICATIONS = settings.NOTIFICATIONS | values
     assert found() == ids
+
+
+@pytest.mark.parametrize(
+    ("codec", "encode"),
+    [(JSON, json.dumps), (MSGPACK, msgspec.msgpack.encode)],
+    ids=["json", "msgpack"],
+)
+def test_a_client_of_the_largest_log_can_resume(codec: Codec, encode: Callable[[Any], Any]) -> None:
+    offsets = {str(partition): 2**53 - 1 for partition in range(checks.MOST_PARTITIONS)}
+    resume = {"sessionId": "s" * 64, "cursor": {"epoch": "e" * 32, "offsets": offsets}}
+    data = encode({"type": "auth", "token": "t" * 2048, "clientId": "c" * 64, "resume": resume})
+    raw = data.encode() if isinstance(data, str) else data
+    assert len(raw) <= AUTH_BYTES
+    assert isinstance(codec.decode_inbound(raw), Auth)
