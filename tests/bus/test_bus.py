@@ -116,6 +116,31 @@ async def test_garbage_in_an_ephemeral_envelope_is_survived() -> None:
     await bus.stop()
 
 
+async def test_what_is_followed_while_another_is_left_keeps_its_groups() -> None:
+    class Slow(InMemoryChannelLayer):  # type: ignore[misc]  # Channels has no types
+        leaving = asyncio.Event()
+        go_on = asyncio.Event()
+
+        async def group_discard(self, group: str, channel: str) -> None:
+            self.leaving.set()
+            await self.go_on.wait()
+            await super().group_discard(group, channel)
+
+    layer = Slow(capacity=1000)
+    bus, _ = make(layer)
+    await bus.start()
+    await bus.follow(1)
+    leaving = asyncio.create_task(bus.unfollow(1))
+    async with asyncio.timeout(WAIT):
+        await layer.leaving.wait()
+    await bus.follow(2)
+    layer.go_on.set()
+    await leaving
+    assert set(layer.groups) >= {group_of(2), ALL_PARTITIONS}
+    assert group_of(1) not in layer.groups
+    await bus.stop()
+
+
 async def test_after_unfollow_nothing_comes() -> None:
     layer = InMemoryChannelLayer()
     bus, ears = make(layer)
