@@ -99,9 +99,14 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, De
 
 
 def _deployment(
-    backend: str, templates: dict[str, Deployment], directory: Path
+    backend: str,
+    request: pytest.FixtureRequest,
+    templates: dict[str, Deployment],
+    directory: Path,
 ) -> Iterator[Deployment]:
-    template = Deployment.template(backend, templates, directory)
+    prepared = request.node.get_closest_marker("prepared")
+    commands = prepared.args if prepared is not None else ()
+    template = Deployment.template(backend, templates, directory, *commands)
     deployment = Deployment.create(backend, directory, template)
     yield deployment
     deployment.close()
@@ -117,16 +122,20 @@ def deployment(
     request: pytest.FixtureRequest, templates: dict[str, Deployment], tmp_path: Path
 ) -> Iterator[Deployment]:
     """An own deployment, on each backend."""
-    yield from _deployment(request.param, templates, tmp_path)
+    yield from _deployment(request.param, request, templates, tmp_path)
 
 
 @pytest.fixture
-def cluster(templates: dict[str, Deployment], tmp_path: Path) -> Iterator[Deployment]:
+def cluster(
+    request: pytest.FixtureRequest, templates: dict[str, Deployment], tmp_path: Path
+) -> Iterator[Deployment]:
     """An own deployment on PostgreSQL and Redis; mark the test `postgres` and `redis`."""
-    yield from _deployment("postgres", templates, tmp_path)
+    yield from _deployment("postgres", request, templates, tmp_path)
 
 
 @pytest.fixture
-def embedded(templates: dict[str, Deployment], tmp_path: Path) -> Iterator[Deployment]:
+def embedded(
+    request: pytest.FixtureRequest, templates: dict[str, Deployment], tmp_path: Path
+) -> Iterator[Deployment]:
     """An own deployment on SQLite and the in-process layer."""
-    yield from _deployment("sqlite", templates, tmp_path)
+    yield from _deployment("sqlite", request, templates, tmp_path)

@@ -47,9 +47,7 @@ async def disconnecting(holder: Server, asked: Server, key: str) -> None:
 
 
 def make_key(deployment: Deployment) -> str:
-    return deployment.manage(
-        "create_api_key", "wide", "--grant-publish=**", "--grant-subscribe=**"
-    ).strip()
+    return deployment.key
 
 
 async def test_on_the_same_server(deployment: Deployment) -> None:

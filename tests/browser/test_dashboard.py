@@ -7,17 +7,15 @@ from playwright.sync_api import Page, expect
 
 from tests.deployment import Deployment, Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.server]
-
 PASSWORD = "correct horse"
+ADA = ("create_user", "ada", f"--password={PASSWORD}")
+
+pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.prepared(ADA)]
 
 
 @pytest.fixture
 def key(deployment: Deployment) -> str:
-    deployment.manage("create_user", "ada", f"--password={PASSWORD}")
-    return deployment.manage(
-        "create_api_key", "shop", "--grant-publish=user.**", "--grant-subscribe=user.**"
-    ).strip()
+    return deployment.key
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ TOPICS = [f"shop.{number % 7}.t{number}" for number in range(20)]
 
 
 def make_key(deployment: Deployment) -> str:
-    return deployment.manage(
-        "create_api_key", "test", "--grant-publish=**", "--grant-subscribe=**"
-    ).strip()
+    return deployment.key
 
 
 @pytest.mark.postgres
