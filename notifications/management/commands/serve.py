@@ -11,7 +11,7 @@ from uvicorn.supervisors import Multiprocess
 from notifications.conf import conf
 
 APPLICATION = "config.asgi:application"
-HTTP_PROTOCOL = "notifications.gateway.lean_socket:UpgradingHttpProtocol"
+HTTP_PROTOCOL = "notifications.gateway.http_protocol:HttpProtocol"
 SOCKET_PROTOCOL = "notifications.gateway.uvicorn_protocol:SocketProtocol"
 
 
