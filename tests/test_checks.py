@@ -31,6 +31,24 @@ def test_a_default_layer_is_needed(settings: Any, layers: dict[str, Any]) -> Non
     assert found() == ["notifications.E001"]
 
 
+@pytest.mark.parametrize(
+    ("address", "is_fine"),
+    [
+        ("redis://localhost", True),
+        ("rediss://user:secret@a.example:6380/1", True),
+        ("unix:///run/redis.sock", True),
+        ("localhost:6379", False),
+        ("redis://", False),
+        ("redis://localhost:none", False),
+        ("http://localhost", False),
+    ],
+)
+def test_a_redis_is_named_by_a_url(settings: Any, address: str, is_fine: bool) -> None:
+    host = {"address": address, "socket_timeout": 5}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "x", "CONFIG": {"hosts": [host]}}}
+    assert found() == ([] if is_fine else ["notifications.E005"])
+
+
 def test_an_old_sqlite_is_refused_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class Databases(dict[str, Any]):
         vendor = "sqlite"
@@ -65,6 +83,9 @@ def test_an_old_sqlite_is_refused_where_it_is_used(monkeypatch: pytest.MonkeyPat
         ({"RETENTION": 60, "SESSION": 60}, []),
         ({"ALLOWED_ORIGINS": ["https://a.example", "http://[::1]:8000"]}, []),
         ({"ALLOWED_ORIGINS": ["a.example", "https://a.example/", "*"]}, ["notifications.E004"] * 3),
+        ({"TRUSTED_PROXIES": ["10.0.0.1", "::1"]}, []),
+        ({"TRUSTED_PROXIES": ["10.0.0.0/8", "proxy"]}, ["notifications.E004"] * 2),
+        ({"WRITE_TIMEOUT": 0}, ["notifications.E004"]),
         ({"RETRY_POLICIES": '{"service": {"maxDelay": 60000}}'}, []),
         ({"RETRY_POLICIES": {"service": {"maxDelay": 60_000}}}, []),
         ({"RETRY_POLICIES": '{"robot": {}}'}, ["notifications.E004"]),

@@ -12,7 +12,7 @@ from notifications.conf import conf
 from notifications.resilience.descriptors import AS_MANY_AS_THERE_ARE, make_room
 
 APPLICATION = "config.asgi:application"
-HTTP_PROTOCOL = "notifications.gateway.lean_socket:UpgradingHttpProtocol"
+HTTP_PROTOCOL = "notifications.gateway.http_protocol:HttpProtocol"
 SOCKET_PROTOCOL = "notifications.gateway.uvicorn_protocol:SocketProtocol"
 
 
