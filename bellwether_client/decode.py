@@ -147,9 +147,10 @@ def _health(wire: Wire, otherwise: float) -> float:
 
 def _subscribed(wire: Wire) -> Subscribed:
     return Subscribed(
-        id=fields.request_id(wire, "id"),
+        id=optional(wire, "id", fields.request_id),
         subscription_id=fields.text(wire, "subscriptionId"),
         topic=fields.text(wire, "topic"),
+        options=optional(wire, "options", fields.mapping) or {},
         created_at=fields.instant(wire, "createdAt"),
         cursor=fields.cursor(wire, "cursor"),
     )

@@ -165,6 +165,15 @@ class Subscriptions:
                 self._forget(entry)
                 self._left.add(entry.topic)  # the server may hold it or not
 
+    def begun_by_others(self, held: HeldSubscription) -> None:
+        """Take one that was begun from outside: without a handler here it is an orphan."""
+        self._left.discard(held.topic)
+        entry = self._entries.get(held.topic)
+        if entry is None:
+            self._adopt(held)
+        elif not entry.is_asking:  # otherwise the answer to that names it
+            self.confirm(entry, held.subscription_id)
+
     def ended_by_server(self, subscription_id: str, error: NotificationError) -> None:
         """Note that the server ended a subscription of its own accord."""
         for entry in self.all():

@@ -95,6 +95,8 @@ const readErrorFields = shape({
   data: maybe(object),
 });
 
+const heldFields = { subscriptionId: text, topic: text, createdAt: instant };
+
 const readRetry = shape({
   maxRetries: count,
   initialDelay: amount,
@@ -118,14 +120,14 @@ const TABLE: Table = {
     sessionId: text,
     serverId: text,
     resumed: flag,
-    subscriptions: listed(shape({ subscriptionId: text, topic: text, createdAt: instant })),
+    subscriptions: listed(shape(heldFields)),
     cursor,
     heartbeat: nested(shape({ interval: amount, timeout: amount })),
     retry: maybe(nested(readRetry)),
     limits: maybe(nested(shape({ frameBytes: maybe(count) }))),
     expiresIn: maybe(amount),
   }),
-  subscribed: shape({ id: requestId, subscriptionId: text }),
+  subscribed: shape({ id: maybe(requestId), ...heldFields }),
   unsubscribed: shape({
     id: maybe(requestId),
     subscriptionId: text,

@@ -35,8 +35,11 @@ export interface AuthSuccess {
 
 export interface Subscribed {
   readonly type: "subscribed";
-  readonly id: RequestId;
+  /** Absent when others began it. */
+  readonly id?: RequestId;
   readonly subscriptionId: string;
+  readonly topic: string;
+  readonly createdAt: Date;
 }
 
 export interface Published {

@@ -92,6 +92,9 @@ export class Inbox {
       case "token_expiring":
         void this.#context.refresher.refresh();
         return;
+      case "subscribed":
+        if (frame.id === undefined) this.#context.subscriptions.begun(frame);
+        return;
       case "unsubscribed":
         this.#unsubscribed(frame);
         return;

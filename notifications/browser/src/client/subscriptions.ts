@@ -92,7 +92,8 @@ export class Subscriptions {
    */
   restore(held: readonly HeldSubscription[], from: Cursor | undefined, seen: CursorTrack): void {
     this.#online = this.#isRestoring = true;
-    for (const { topic, subscriptionId, createdAt } of held) {
+    for (const one of held) {
+      const { topic, subscriptionId } = one;
       const known = this.entries.get(topic);
       // What `since` asks for comes with a new subscription only. (One that is owed was asked for.)
       const isNew = known?.confirmed === false && known.owed === undefined;
@@ -100,9 +101,7 @@ export class Subscriptions {
         this.#unsubscribe(topic, subscriptionId);
         continue;
       }
-      const entry = known ?? this.#newEntry(topic, {}, createdAt);
-      entry.isOrphan = entry.locals.size === 0;
-      this.#confirm(entry, subscriptionId);
+      this.#adopt(one);
     }
     this.#left.clear();
     for (const entry of this.entries.all()) {
@@ -135,11 +134,22 @@ export class Subscriptions {
     }
   }
 
+  /** Others began a subscription for this client. If it asks for the same, the answer names it. */
+  begun(held: HeldSubscription): void {
+    if (this.entries.get(held.topic)?.asking !== true) this.#adopt(held);
+  }
+
   /** The server ended a subscription of its own accord, or says that it has ended. */
   ended(subscriptionId: string, error: NotificationError): void {
     for (const entry of this.entries.all()) {
       if (entry.heldId === subscriptionId) this.#end(entry, error);
     }
+  }
+
+  #adopt({ topic, subscriptionId, createdAt }: HeldSubscription): void {
+    const entry = this.entries.get(topic) ?? this.#newEntry(topic, {}, createdAt);
+    entry.isOrphan = entry.locals.size === 0;
+    this.#confirm(entry, subscriptionId);
   }
 
   #newEntry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
