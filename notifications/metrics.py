@@ -195,3 +195,8 @@ sweep_failures = Counter(
 sweep_changes = Counter(
     "bellwether_sweep_changes", "Rows that each sweep changed.", labelnames=("sweep",)
 )
+retention_lag = Gauge(
+    "bellwether_retention_lag_seconds",
+    "Seconds by which purging is behind what the rules of retention ask for.",
+    labelnames=("rule",),
+)

@@ -14,12 +14,19 @@ from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import follower
 from notifications.models import Server, Session
-from notifications.process import Process, redelivering, running_process, stop_process, this_process
+from notifications.process import (
+    Process,
+    redelivering,
+    running_process,
+    stop_process,
+    sweeping,
+    this_process,
+)
 from notifications.process import process as process_module
 from notifications.process.process import STRAYS_INTERVAL
 from notifications.services import sweeps
 from notifications.services.servers import leave_strays, register_server
-from notifications.services.sweeps import SWEEPS
+from notifications.services.sweeps import PURGES, SWEEPS
 from tests.process.doubles import Recorder
 from tests.selectors import rows
 
@@ -129,6 +136,29 @@ async def test_a_sweep_that_fails_does_not_keep_the_others_from_running(
 
     monkeypatch.setattr(sweeps, "SWEEPS", {name: sweep(name) for name in SWEEPS})
     before = failures()
-    await Process()._sweep()
-    assert ran == [name for name in SWEEPS if name != "deliveries"]
+    await sweeping.sweep()
+    await sweeping.purge()
+    assert ran == [name for name in SWEEPS if name not in sweeping.OF_THEIR_OWN] + list(PURGES)
     assert failures() == before + 1
+
+
+@pytest.mark.parametrize("failing", [None, "expired_messages"])
+async def test_a_purge_that_left_something_goes_on_at_once(
+    monkeypatch: pytest.MonkeyPatch, failing: str | None
+) -> None:
+    ran: list[str] = []
+    behind = {"retention": 3, "expired_messages": 1}
+
+    def run(name: str, **_: Any) -> bool:
+        ran.append(name)
+        if name == failing:
+            raise OperationalError("canceling statement due to statement timeout")
+        behind[name] -= 1
+        return behind[name] >= 0
+
+    monkeypatch.setattr(sweeping, "run_alone", run)
+    monkeypatch.setattr(sweeping, "BREATH", 0)
+    await sweeping.purge()
+    second = [] if failing else ["expired_messages"]
+    rest = ["retention"] * 3
+    assert ran == ["expired_messages", "retention", *second, *rest]
