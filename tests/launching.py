@@ -155,20 +155,22 @@ def main() -> None:
 
 def _serve(tests: socket.socket) -> dict[str, Any] | None:
     """Answer requests; return the program to become, in the process that is to become it."""
-    ended: dict[int, int] = {}
+    ended: dict[int, int | None] = {}
     with tests.makefile("r", encoding="utf-8") as lines:
         for line in lines:
             request = json.loads(line)
             if "poll" in request:
                 asked = request["poll"]
-                if asked not in ended and (found := os.waitpid(asked, os.WNOHANG))[0]:
+                if ended[asked] is None and (found := os.waitpid(asked, os.WNOHANG))[0]:
                     ended[asked] = os.waitstatus_to_exitcode(found[1])
-                answer = ended.get(asked)
+                answer = ended[asked]
             elif answer := os.fork():
-                ended.pop(answer, None)  # the number of one that ended, anew
+                ended[answer] = None
             else:
                 return dict(request)
             tests.sendall(json.dumps(answer).encode() + b"\n")
+    for left in [pid for pid, code in ended.items() if code is None]:
+        os.kill(left, signal.SIGKILL)  # the tests were ended before it
     return None
 
 
