@@ -6,21 +6,23 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 
 from tests.backends import POSTGRES, REDIS
+from tests.launching import ROOT, Process, launcher
 from tests.ports import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT", "Answer", "Deployment", "Server"]
+
 STARTUP_SECONDS = 30.0
 
 SECRET_KEY = secrets.token_urlsafe(48)
@@ -42,7 +44,7 @@ class Answer:
 class Server:
     """A running server process."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
     log: Path
     command: tuple[str, ...] = ()
@@ -105,8 +107,7 @@ class Server:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
-        return self.process.returncode
+        return self.process.wait(10)
 
 
 def _answer(status: int, body: bytes, headers: dict[str, str]) -> Answer:
@@ -193,17 +194,16 @@ class Deployment:
         return printed
 
     def _run(self, *arguments: str, timeout: float = 60) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-        if done.returncode:
-            raise AssertionError(f"{arguments} failed:\n{done.stderr.decode()}")
-        return done.stdout.decode()
+        with TemporaryDirectory(dir=self.directory) as folder:
+            output, errors = Path(folder) / "output", Path(folder) / "errors"
+            process = launcher().launch(arguments, self.env, output, errors)
+            try:
+                code = process.wait(timeout)
+            finally:
+                process.kill()
+            if code:
+                raise AssertionError(f"{arguments} failed:\n{errors.read_text()}")
+            return output.read_text()
 
     def start(self, *arguments: str, port: int = 0, **env: str) -> Server:
         """Start a server and wait until it is ready.
@@ -214,18 +214,10 @@ class Deployment:
         port = port or free_port()
         log = self.directory / f"server-{port}-{len(self.servers)}.log"
         command = arguments or ("serve", "--port", str(port))
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *(() if command[0].startswith("-") else ("manage.py",)),
-                    *(part.replace("{port}", str(port)) for part in command),
-                ],
-                cwd=ROOT,
-                env=self.env | env,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        parts = [part.replace("{port}", str(port)) for part in command]
+        if not parts[0].startswith("-"):
+            parts.insert(0, "manage.py")
+        process = launcher().launch(parts, self.env | env, log)
         server = Server(process, port, log, command)
         self.servers.append(server)
         server.wait_until_ready()

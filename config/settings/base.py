@@ -1,5 +1,6 @@
 """Settings that every environment shares. Values come from config/env.py only."""
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +31,8 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
-    "daphne",  # before staticfiles: it provides runserver over ASGI
+    # Before staticfiles: it provides runserver over ASGI. Nothing else needs it, and it is large.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "config.admin.BellwetherAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,6 +1,7 @@
 """The bus over a real in-process layer, and over layers that fail in every way."""
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -23,7 +24,7 @@ from notifications.log.records import Record
 from tests.backends import REDIS
 from tests.records import record
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Ears:
@@ -56,7 +57,7 @@ async def layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     if request.param == "memory":
         yield InMemoryChannelLayer(capacity=1000)
         return
-    layer = RedisPubSubChannelLayer(hosts=[REDIS], prefix=request.node.name[:40])
+    layer = RedisPubSubChannelLayer(hosts=[REDIS], prefix=secrets.token_hex(8))
     yield layer
     await layer.flush()
 

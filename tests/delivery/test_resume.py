@@ -174,7 +174,7 @@ async def test_a_session_open_elsewhere_is_taken_over(cluster: Deployment) -> No
             assert answer["resumed"] is True
             messages, complete = await replayed(second)
             assert [message["payload"] for message in messages] == [0, 1, 2]
-            code, frames = await first.closed(timeout=2)
+            code, frames = await first.closed()
             assert code == 4504
             assert frames[-1]["type"] == "disconnect"
             await asyncio.to_thread(publish, servers[0], key, "user.1.orders", 1, 3)
@@ -189,7 +189,7 @@ async def test_a_session_open_elsewhere_is_taken_over(cluster: Deployment) -> No
                 assert again["resumed"] is True
                 messages, _ = await replayed(third)
                 assert [message["payload"] for message in messages] == [3]
-                assert (await second.closed(timeout=2))[0] == 4504
+                assert (await second.closed())[0] == 4504
 
 
 async def test_since_and_last(embedded: Deployment) -> None:
@@ -258,7 +258,7 @@ async def test_a_new_epoch_is_told_to_live_connections(embedded: Deployment) -> 
         await asyncio.to_thread(publish, server, key, "user.1.orders", 1)
         await client.message()
         embedded.execute("UPDATE notifications_log SET epoch = 'xnew'")
-        gap = await client.receive_until(lambda frame: frame["type"] == "gap", timeout=5)
+        gap = await client.receive_until(lambda frame: frame["type"] == "gap")
         assert (gap["reason"], gap["cursor"]["epoch"]) == ("EPOCH_CHANGED", "xnew")
         await asyncio.to_thread(publish, server, key, "user.1.orders", 1, 1)
         assert (await client.message())["payload"] == 1
