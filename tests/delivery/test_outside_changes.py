@@ -91,8 +91,8 @@ async def test_a_client_that_is_away_finds_it_when_it_resumes(deployment: Deploy
 async def test_what_the_bus_does_not_tell_is_found_in_the_rows(cluster: Deployment) -> None:
     """What was published before it was found comes too, and what follows."""
     key = make_key(cluster)
-    apart = {"NOTIFICATIONS_BUS_PREFIX": f"{cluster.env['NOTIFICATIONS_BUS_PREFIX']}-apart"}
-    holder, asked = cluster.start(), cluster.start(**apart)
+    apart = f"{cluster.env['NOTIFICATIONS_BUS_PREFIX']}-apart"
+    holder, asked = cluster.start(), cluster.start(NOTIFICATIONS_BUS_PREFIX=apart)
     async with session(holder.socket_url, key) as client:
         found = await session_of(asked, key, "test")
         path = f"/api/v1/sessions/{found['id']}/subscriptions"
