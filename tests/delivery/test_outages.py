@@ -146,6 +146,7 @@ def apart(
     apart.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(150)
 async def test_without_postgresql_publishers_are_told_and_nothing_is_lost(
     apart: Deployment, tmp_path: Path, postgres: PrivateServer
