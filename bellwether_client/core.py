@@ -157,6 +157,7 @@ class Core:
             await self.tasks.end(deadline)
         finally:
             self.timers.cancel_all()
+            self.outbox.watch()  # for publishes that came after the end
         await self.keeper.finish()
 
     def stats(self) -> ConnectionStats:
@@ -232,6 +233,9 @@ class Core:
         self.keeper.moved()
 
     def _backlog_changed(self, is_full: bool) -> None:
+        if is_full:
+            for local in self.subscriptions.locals():
+                local.tell_whether_slow()
         self.link.block(is_full)
 
     # --- What the link asks and tells -----------------------------------------------------------

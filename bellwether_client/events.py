@@ -1,5 +1,6 @@
 """What no handler sees: recovery, gaps, subscriptions and connections that end."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -149,5 +150,5 @@ class Events:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # the latter is of something it looked at
                 self._logger.exception("a listener of events failed")

@@ -1,5 +1,6 @@
 """The states of the connection as a table. An illegal event is one named error."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -115,7 +116,7 @@ class StateMachine:
         for listener in list(self._listeners):
             try:
                 listener(state)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # the latter is of something it looked at
                 self._logger.exception("a listener of the connection's state failed")
 
     def measure(self, latency: float) -> None:
