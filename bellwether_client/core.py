@@ -162,9 +162,10 @@ class Core:
 
     def stats(self) -> ConnectionStats:
         """Return figures."""
+        kept = sum(entry.waiting for entry in self.subscriptions.all())
         return self.statistics.read(
             sent=self.outbox.published,
-            waiting=self.backlog.count + self.subscriptions.waiting + self.inbox.parked,
+            waiting=self.backlog.count + kept + self.inbox.parked,
             uptime=self.link.uptime(),
             failures=self.link.retries.failures,
             circuit=self.link.retries.circuit,
