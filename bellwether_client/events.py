@@ -123,7 +123,8 @@ ClientEvent = (
     | StorageFailed
 )
 
-EventListener = Callable[[ClientEvent], object]
+EventListener = Callable[[ClientEvent], None]
+"""A plain function: what a coroutine function returns nobody would await."""
 
 
 class Events:

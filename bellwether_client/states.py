@@ -71,7 +71,8 @@ class Reconnecting:
 
 ConnectionState = Disconnected | Connecting | Connected | Reconnecting
 
-StateListener = Callable[[ConnectionState], object]
+StateListener = Callable[[ConnectionState], None]
+"""A plain function: what a coroutine function returns nobody would await."""
 
 TRANSITIONS: dict[Status, dict[StateEvent, Status]] = {
     "disconnected": {"try": "connecting"},
