@@ -171,7 +171,7 @@ class Subscriptions:
         self._left.discard(held.topic)
         entry = self._entries.get(held.topic)
         if entry is None:
-            self._adopt(held)
+            self._adopt(held, None, CursorTrack())
         elif not entry.is_asking:  # otherwise the answer to that names it
             self.confirm(entry, held.subscription_id)
 
