@@ -1,5 +1,6 @@
 """Cursors that a client was given by a process that is ahead of the one it asks."""
 
+import uuid
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,7 @@ async def behind(hub: Hub) -> Client:
     """Return a client of `user.1.b` on a process that has not heard of two messages of five."""
     client = await client_of(hub, "user.1.b")
     noted: list[Any] = []
-    client.connection.handle = 1
+    client.connection.handle = uuid.uuid4()
     client.connection.process.acknowledgements = SimpleNamespace(  # type: ignore[assignment]
         note=lambda *arguments: noted.append(arguments)
     )

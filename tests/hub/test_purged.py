@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from notifications import metrics
 from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import purged as purged_module
@@ -57,7 +58,7 @@ async def test_every_read_is_counted(
     reads: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
-    monkeypatch.setattr(purged_module.metrics.replay_reads, "inc", lambda: counted.append("a read"))
+    monkeypatch.setattr(metrics.replay_reads, "inc", lambda: counted.append("a read"))
     monkeypatch.setattr(purged_module, "TOPICS", 1)
     log = Log()
     await log.publish("user.1.a", "user.1.b")
