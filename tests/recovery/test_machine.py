@@ -113,18 +113,17 @@ class Machine(Surroundings):
 
     @rule(client=which, index=index, count=st.integers(1, 3), relayed=st.booleans())
     def publish_while_subscribing(self, client: int, index: int, count: int, relayed: bool) -> None:
-        """Publish what a subscription wants between its being asked for and its being there; if
-        there is such a one, in a partition that was none of the connection's business before."""
+        """Publish what a subscription wants between its being asked for and its being there, in a
+        partition that was none of the connection's business before."""
         state = self.clients[client]
-        self.world.rest()
-        if not self._is_served(state) or state.line is None:
-            return
         concerned = {at for held in state.held for at in partitions_of(held, PARTITIONS)}
-        fresh = [one for one in PATTERNS if one not in state.held]
-        others = [one for one in fresh if not concerned & {*partitions_of(one, PARTITIONS)}]
-        if not fresh:
+        fresh = [one for one in PATTERNS if not concerned & {*partitions_of(one, PARTITIONS)}]
+        if not fresh or not self._is_served(state):
             return
-        pattern = (others or fresh)[index % len(others or fresh)]
+        self.world.rest()
+        if state.line is None or not state.line.socket.is_open:
+            return
+        pattern = fresh[index % len(fresh)]
         server = state.line.socket.server
         self.world.database.mode = "late"
         self.world.call(lambda: state.subscribe(pattern, since=None))

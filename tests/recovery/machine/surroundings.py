@@ -60,10 +60,6 @@ class Surroundings(RuleBasedStateMachine):
     def sweep(self) -> None:
         self.log.sweep()
 
-    @rule()
-    def sweep_expired(self) -> None:
-        self.log.sweep_expired()
-
     # --- Time -----------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from((1, 40)))
@@ -71,10 +67,12 @@ class Surroundings(RuleBasedStateMachine):
         """Let time pass: partitions that nobody needs are left, groups are joined again."""
         self.world.wait(seconds)
 
-    @rule(seconds=st.sampled_from((1, 30)))
-    def expire(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from((1, 30)), swept=st.booleans())
+    def expire(self, seconds: int, swept: bool) -> None:
         """Let messages expire, wherever they are."""
         self.world.now_ms += seconds * 1000
+        if swept:
+            self.log.sweep_expired()
 
     # --- What is between ------------------------------------------------------------------------
 
