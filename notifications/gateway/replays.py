@@ -16,11 +16,18 @@ from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
 from notifications.log.newest import read_newest
+from notifications.log.read import read_state
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
-from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
+from notifications.recovery.cursor import (
+    MAX_OFFSET,
+    Offsets,
+    Unrecovered,
+    parse_cursor,
+    unnamed,
+)
 from notifications.resilience.bucket import TokenBucket
 from notifications.services.policies import policies
 from notifications.topics.filters import Filter, parse_filter
@@ -249,9 +256,33 @@ def _policy_cap(topic: str) -> tuple[str, int] | None:
 
 
 def read_client_cursor(connection: "Connection", cursor: object) -> Offsets | Unrecovered:
-    """Read a cursor that the client sent, against the log as this process knows it."""
+    """Read a cursor that the client sent, against the log as this process knows it.
+
+    `reach_cursor` first, unless this process has just looked at the log.
+    """
     hub = connection.process.hub
     return parse_cursor(cursor, epoch=hub.identity.epoch, heads=hub.heads())
+
+
+async def reach_cursor(connection: "Connection", cursor: object) -> None:
+    """Come as far as a cursor is that the client sent, if the log has; raises Unavailable.
+
+    The client may have it from a process that is ahead of this one. What lies beyond the log all
+    the same is no cursor of it. That takes a reading, in its turn: who makes offsets up delays
+    nobody's live delivery.
+    """
+    hub = connection.process.hub
+    if _is_ahead(cursor, epoch=hub.identity.epoch, heads=hub.heads()):
+        await hub.reach(await hub.turns.read(read_state))
+
+
+def _is_ahead(cursor: object, *, epoch: str, heads: Offsets) -> bool:
+    if isinstance(parse_cursor(cursor, epoch=epoch, heads=heads), Unrecovered):
+        anywhere = [MAX_OFFSET] * len(heads)
+        found = parse_cursor(cursor, epoch=epoch, heads=anywhere)
+        # Another epoch may be one that has begun, and is not known here yet.
+        return found is Unrecovered.EPOCH_CHANGED or not isinstance(found, Unrecovered)
+    return False
 
 
 async def since_place(

@@ -10,6 +10,7 @@ from notifications.errors import AlreadySubscribed, NotificationError
 from notifications.gateway.connection import Connection
 from notifications.gateway.replays import (
     leaving_on_failure,
+    reach_cursor,
     require_epoch,
     since_place,
     wish_of,
@@ -34,6 +35,8 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
     if replays:
         await connection.replays.require_none()
     await hub.follow([pattern])
+    if options.since is not None:
+        await reach_cursor(connection, options.since)
     # From here on live messages pass this connection by, until it has been told that it is
     # subscribed: none goes out before that, and none after the cursor is missed.
     place = hub.detach(subscriber)
