@@ -1,4 +1,4 @@
-"""Print the plans of the log's hot queries on PostgreSQL, at a million rows.
+"""Print the plans of the hot queries on PostgreSQL, at a million rows.
 
 A database of its own is filled as bench.purge does; then each query is run by the code that runs
 it in service, and what was sent is explained. Exit status 1 when a plan reads a large table
@@ -10,15 +10,17 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Final
 
+from bench import clients_in_bulk
 from bench.purge import add_options, filled_database
 
 _LARGE: Final = ("notifications_message", "notifications_topic", "notifications_idempotencykey")
 _SCAN: Final = re.compile(
     r"((?:Index Only|Index|Seq|Bitmap Heap) Scan(?: Backward)?)(?: using (\S+))? on (\S+)"
 )
-_STATEMENTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_STATEMENTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
 def main() -> int:
@@ -31,7 +33,8 @@ def main() -> int:
     wanting = 0
     with filled_database(options.postgres, name, rows=options.rows, topics=options.topics):
         _prepare()
-        for title, work in _queries():
+        clients_in_bulk.fill()
+        for title, work in chain(_queries(), clients_in_bulk.queries()):
             for statement, plan in _explained(work):
                 steps, milliseconds = _short(plan)
                 print(f"{title}: {statement}\n    {'; '.join(steps)} ({milliseconds} ms)")
@@ -153,7 +156,7 @@ def _explained(work: Callable[[], Any]) -> Iterator[tuple[str, list[str]]]:
         seen.add(short)
         with transaction.atomic(), connection.cursor() as cursor:
             # The insertions of the log are of rows that are there by now.
-            analyze = "" if text.startswith("INSERT") else "ANALYZE, "
+            analyze = "" if "INSERT INTO" in text else "ANALYZE, "
             cursor.execute(f"EXPLAIN ({analyze}COSTS, SUMMARY) {text}".replace("%", "%%"))
             plan = [line for (line,) in cursor.fetchall()]
             transaction.set_rollback(True)
@@ -177,7 +180,7 @@ def _short(plan: list[str]) -> tuple[list[str], str]:
     for line in plan:
         if found := _SCAN.search(line):
             kind, index, table = found.groups()
-            if kind == "Seq Scan" and table not in _LARGE:
+            if kind == "Seq Scan" and table not in (*_LARGE, *clients_in_bulk.LARGE):
                 kind = "All of"
             steps.append(" ".join(part for part in (kind, index or table) if part))
         elif found := re.search(r"Bitmap Index Scan on (\S+)", line):
