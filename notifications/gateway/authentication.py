@@ -173,6 +173,7 @@ def _held(row: Subscription) -> HeldSubscription:
         topic=row.pattern,
         options=msgspec.convert(row.options, SubscriptionOptions),
         created_at=format_instant(to_ms(row.created_at)),
+        unasked=bool(row.begun_by) or None,
     )
 
 

@@ -15,7 +15,7 @@ from notifications.gateway.rates import require_rate
 from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
-from notifications.log.read import read_newest
+from notifications.log.newest import read_newest
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
@@ -29,6 +29,7 @@ from notifications.topics.partitions import partitions_of
 
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
+    from notifications.gateway.outside_changes import OutsideChanges
 
 BURST = 100
 """Replays that a connection may ask for in a row: one for each subscription that it may hold."""
@@ -45,7 +46,7 @@ logger = structlog.get_logger(__name__)
 class Replays:
     """The replay of a connection that is under way, if there is one."""
 
-    __slots__ = ("_asked", "_connection", "_is_complete", "_missed", "_task")
+    __slots__ = ("_asked", "_connection", "_is_complete", "_missed", "_task", "changes")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
@@ -53,6 +54,7 @@ class Replays:
         self._is_complete = False
         self._missed: Replay | None = None
         self._asked: TokenBucket | None = None  # most connections never ask
+        self.changes: OutsideChanges | None = None
 
     @property
     def place(self) -> Offsets | None:
@@ -132,17 +134,49 @@ class Replays:
         end = connection.process.hub.cursor_at(through)
         self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
 
+    async def bring(self, pattern: str, after: Offsets, through: Offsets) -> None:
+        """Send what a subscription has missed that others began, once no other replay goes out.
+
+        The connection has been detached at `through`. What its other subscriptions wanted of it is
+        left out: the client has had that. What cannot be sent is told as a gap.
+        """
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+        self._is_complete = False
+        self._task = asyncio.create_task(self._bring(pattern, after, through), name="missed")
+        await self._task
+
+    async def _bring(self, pattern: str, after: Offsets, through: Offsets) -> None:
+        hub, subscriber = self._connection.process.hub, self._connection.subscriber
+        replay = Replay(
+            after=after,
+            through=through,
+            floors=hub.floors,
+            caps=caps(),
+            only=pattern,
+            besides=True,
+            ignore_begin=True,
+            permitted=self._may_read,
+        )
+        unrecovered = await hub.feeder.replay(subscriber, replay)
+        if unrecovered is not None:
+            subscriber.tell_gap(None, unrecovered.value)
+
     def _may_read(self, topic: str) -> bool:
         principal = self._connection.principal  # asked anew: a refresh may bring other grants
         return principal is not None and may_subscribe(principal, topic)
 
     def stop(self) -> None:
         """Send nothing of it any more."""
+        if self.changes is not None:
+            self.changes.stop()
         if self._task is not None:
             self._task.cancel()
 
     async def ended(self) -> None:
         """Wait until a stopped replay is over."""
+        if self.changes is not None:
+            await self.changes.ended()
         if self._task is not None:
             await asyncio.wait([self._task])
 

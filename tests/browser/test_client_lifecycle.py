@@ -8,16 +8,16 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from tests.browser.client_page import (
     PATIENCE,
     Publisher,
-    create_user,
     figure,
     handled,
     open_client,
     token_of,
+    user,
     wait_connected,
 )
 from tests.deployment import Deployment, Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.server]
+pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.prepared(user("ada"))]
 
 HEARTBEAT = 1.0
 """Seconds between two pings, and as many for the answer: a server closes after three of silence."""
@@ -25,8 +25,7 @@ HEARTBEAT = 1.0
 
 @pytest.fixture
 def key(embedded: Deployment) -> str:
-    create_user(embedded, "ada")
-    return embedded.manage("create_api_key", "shop", "--grant-publish=news.**").strip()
+    return embedded.key
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tests.records import publication, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Peer:
