@@ -24,17 +24,17 @@ _FILL: Final = (
     SELECT gen_random_uuid(), md5(n::text), 'user:' || n, 'c',
         CASE WHEN n % 100 = 0 THEN 'disconnected' ELSE 'connected' END, '',
         now() - n % 86400 * interval '1 second', 'bench', 1, 0, now(),
-        CASE WHEN n % 100 = 0 THEN now() - n % 864000 * interval '1 second' END, '', '', '', '[]',
+        CASE WHEN n % 100 = 0 THEN now() - n * interval '5 seconds' END, '', '', '', '[]',
         0, '', CASE WHEN n % 1000 = 1 THEN 'bench' ELSE '' END,
         CASE WHEN n % 1000 = 1 THEN now() - n % 86400 * interval '1 second' END, '{}'
     FROM generate_series(1, 200000) AS n
     """,
     """
     INSERT INTO notifications_subscription (id, principal, client_id, pattern, options, begin,
-        epoch, created_at)
+        epoch, begun_by, created_at)
     SELECT gen_random_uuid(), 'user:' || n % 200000 + 1, 'c',
         CASE WHEN n > 200000 THEN 'news.' || n % 1000 || '.*'
-            ELSE 'shop.' || n % 500 || '.t' || n END, '{}', '{}', '', now()
+            ELSE 'shop.' || n % 500 || '.t' || n END, '{}', '{}', '', '', now()
     FROM generate_series(1, 400000) AS n
     """,
     # One in a hundred is pending, most of these not due yet.

@@ -181,8 +181,10 @@ def _shape(text: str) -> str:
     """Shorten a statement to what it does to which table, and by what."""
     text = " ".join(text.replace('"', "").replace("notifications_", "").split())
     text = re.sub(r"SELECT .*? FROM", "SELECT … FROM", text, count=1)
-    text = re.sub(r"\(VALUES .*?\) AS", "(VALUES …) AS", text)
-    text = re.sub(r"VALUES .*?(?= ON CONFLICT|$)", "VALUES …", text)
+    text = re.sub(r"\(VALUES .*?\)\)", "(VALUES …)", text)
+    text = re.sub(r"(?<!\()VALUES .*?(?= ON CONFLICT|$)", "VALUES …", text)
+    # What differs only in its values is one statement.
+    text = re.sub(r"'[\d :.+-]{20,}'::timestamptz|(?<=[=<>] )\d+\b", "…", text)
     text = re.sub(r"IN \([^S].*?\)", "IN (…)", text)
     return text if len(text) <= 300 else text[:299] + "…"
 
