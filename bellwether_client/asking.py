@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from bellwether_client.cursor import Cursor, CursorTrack
+from bellwether_client.endings import Endings
 from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import Subscribed, Verified
@@ -20,17 +21,14 @@ class Keeper(Protocol):
     def is_wanted(self, entry: Entry) -> bool:
         """Whether an entry is one of those that there are, while there is a connection."""
 
-    def has_topic(self, topic: str) -> bool:
-        """Whether there is an entry for a topic."""
-
     def confirm(self, entry: Entry, subscription_id: str) -> None:
         """The server has it."""
 
     def end(self, entry: Entry, error: NotificationError) -> None:
         """The server refused it for good."""
 
-    def left(self, topic: str) -> None:
-        """The server may still hold what is wanted no more."""
+    def replay_lost(self, entry: Entry) -> None:
+        """A replay was cut off, and cannot be had again."""
 
     def look_whether_restored(self) -> None:
         """An answer has come."""
@@ -43,11 +41,13 @@ class Asking:
         self,
         keeper: Keeper,
         *,
+        endings: Endings,
         requests: Requests,
         send: Callable[[dict[str, Any]], None],
         timers: Timers,
     ) -> None:
         self._keeper = keeper
+        self._endings = endings
         self._requests = requests
         self._send = send
         self._timers = timers
@@ -61,7 +61,7 @@ class Asking:
         """
         entry.is_asking = True
         if entry.owed is not None:
-            _begin_again(entry, entry.owed)
+            self._begin_again(entry, entry.owed)
             self._keeper.replays.go_on()
             return
         entry.owed = _beginning(entry, since, had)
@@ -85,7 +85,7 @@ class Asking:
     ) -> None:
         """Ask anew for what the server holds with other options than ours."""
         entry.held_id = None
-        self.unsubscribe(entry.topic, subscription_id)
+        self._endings.ask(entry.topic, subscription_id)
         self.ask(entry, since=since, had=had)
 
     def verify(self, ids: list[str], ended: Callable[[str, NotificationError], None]) -> None:
@@ -101,33 +101,10 @@ class Asking:
         self._requests.expect(request_id, Expected(ok, lambda error: None, lambda: None))
         self._send({"type": "verify", "id": request_id, "subscriptionIds": ids})
 
-    def unsubscribe(self, topic: str, subscription_id: str) -> None:
-        """Ask the server to end a subscription."""
-        keeper = self._keeper
-
-        def refused(error: NotificationError) -> None:
-            if error.temporary:  # otherwise it is gone already
-                lost()  # the connection may be, before the server is asked again
-                self._timers.after(_delay(error), again)
-
-        def again() -> None:
-            if not keeper.has_topic(topic):
-                self.unsubscribe(topic, subscription_id)
-
-        def lost() -> None:
-            if not keeper.has_topic(topic):
-                keeper.left(topic)
-
-        request_id = self._requests.new_id()
-        self._requests.expect(request_id, Expected(lambda reply: None, refused, lost))
-        frame = {"type": "unsubscribe", "id": request_id, "subscriptionId": subscription_id}
-        self._send(frame)
-
     def _subscribe(
         self, entry: Entry, request_id: int, options: dict[str, Any], replay: Replay | None
     ) -> None:
         keeper = self._keeper
-        entry.may_be_held = True
 
         def ok(reply: Reply) -> None:
             entry.is_asking = False
@@ -174,13 +151,30 @@ class Asking:
         replays = self._keeper.replays
         if replay is not None and "since" in replay.options:
             # What `since` asks for comes with a new subscription only.
-            self.unsubscribe(entry.topic, existing)
+            self._endings.ask(entry.topic, existing)
             replays.again(replay, 0)
             return
         if replay is not None:
             replays.ended(replay)
         entry.is_new = False
         self._keeper.confirm(entry, existing)
+
+    def _begin_again(self, entry: Entry, replay: Replay) -> None:
+        """Let a replay that is owed begin with a `subscribe`: the server has not, or not so."""
+        replay.kind = "subscribe"
+        replay.options = dict(entry.options)
+        if entry.asks_newest and (replay.again is None or not entry.was_confirmed):
+            replay.place, replay.had = None, CursorTrack()  # the newest n of now
+        if replay.place is None:
+            return
+        if replay.again is not None and replay.again != replay.place:
+            # The newest n of then can not be had again; what came after them can.
+            self._keeper.replay_lost(entry)
+            replay.place = replay.again
+            entry.begin(replay.place)
+        if entry.was_confirmed:
+            replay.options.pop("replayMissed", None)
+        replay.options["since"] = replay.place.to_wire()
 
     def _ask_again(self, entry: Entry) -> None:
         if self._keeper.is_wanted(entry) and entry.held_id is None and not entry.is_asking:
@@ -195,21 +189,24 @@ def _beginning(entry: Entry, since: Cursor | None, had: CursorTrack | None) -> R
     """Return the replay with which a subscription begins, or begins anew."""
     options, missed = dict(entry.options), entry.options.get("replayMissed")
     if entry.is_new and ("since" in options or missed is True):
-        return Replay(kind="subscribe", entry=entry, place=_cursor_in(options), options=options)
-    if since is None or missed is False:
+        place, track = _cursor_in(options), CursorTrack()
+    elif since is None:
         return None
-    # The server lost it, or gets it anew: what came since is missing.
-    options.pop("replayMissed", None)
-    options["since"] = since.to_wire()
-    track = had.copy() if had is not None else CursorTrack()
-    return Replay(kind="subscribe", entry=entry, place=since, options=options, had=track)
-
-
-def _begin_again(entry: Entry, replay: Replay) -> None:
-    """Let a replay that was cut off begin with a `subscribe`: the server lost the subscription."""
-    replay.kind = "subscribe"
-    if replay.place is not None:
-        replay.options = {**replay.options, "since": replay.place.to_wire()}
+    else:
+        # The server lost it, or gets it anew: what came since is missing.
+        place, track = since, CursorTrack() if had is None else had.copy()
+        if entry.is_unheard:  # what waits for a handler comes again: nobody has had it
+            place, track = entry.replay_from or since, CursorTrack()
+            entry.let_go()
+        if missed is False:
+            return None
+        options.pop("replayMissed", None)
+        options["since"] = place.to_wire()
+    if place is not None:
+        entry.begin(place)
+    return Replay(
+        kind="subscribe", entry=entry, place=place, again=place, options=options, had=track
+    )
 
 
 def _cursor_in(options: dict[str, Any]) -> Cursor | None:

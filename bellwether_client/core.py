@@ -18,6 +18,7 @@ from bellwether_client.events import (
     CircuitChanged,
     ConnectionEnded,
     Events,
+    Gap,
     HandlerError,
     Orphan,
     ServerError,
@@ -203,6 +204,10 @@ class Core:
             Orphan(topic=entry.topic, created_at=entry.created_at, unsubscribe=unsubscribe)
         )
 
+    def replay_lost(self, entry: Entry) -> None:
+        """Tell of a replay that was cut off, and cannot be had again."""
+        self.events.emit(Gap(reason="CONNECTION_LOST", topic=entry.topic))
+
     def subscriptions_changed(self) -> None:
         """Keep the state."""
         self.keeper.changed()
@@ -247,6 +252,7 @@ class Core:
             # Not at the end, as a handler that called `disconnect` finishes after it.
             self._was_closed = False
             self.progress.abandon()
+            self.subscriptions.abandon()
         return await self.session.hello(self.keeper, attempt, last_reason)
 
     def accepted(self, frame: AuthSuccess) -> None:

@@ -72,8 +72,8 @@ def unauthenticated(error: BaseException) -> Down:
 
 
 def refused(error: Refused) -> Down:
-    """Judge an upgrade that was answered with an HTTP status."""
-    retry = error.status in (408, 425, 429) or error.status >= 500
+    """Judge an upgrade that was answered with an HTTP status: 429 and 5xx come back."""
+    retry = error.status == 429 or error.status >= 500
     reason: DisconnectReason = "network_error" if retry else "protocol_error"
     failure = ConnectionError(reason, str(error), status=error.status)
     return Down(error=failure, retry=retry, retry_after=error.retry_after)

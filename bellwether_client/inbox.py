@@ -13,7 +13,7 @@ from bellwether_client.errors import NotificationError
 from bellwether_client.events import Events, Gap, Recovered
 from bellwether_client.frames import AuthSuccess, GapFrame, Pong, ReplayComplete
 from bellwether_client.messages import NotificationMessage
-from bellwether_client.progress import Progress
+from bellwether_client.progress import Progress, Step
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
 from bellwether_client.statistics import Statistics
@@ -152,8 +152,7 @@ class Inbox:
             return
         step = self._progress.begin(message.position, len(takers) + len(orphans))
         for entry in orphans:
-            if entry.keep(message, step):
-                self._events.emit(Gap(reason="NO_HANDLER", topic=entry.topic))
+            self._keep(entry, message, step, is_asked=False)
         for local in takers:
             local.deliver(message, step)
 
@@ -175,9 +174,23 @@ class Inbox:
         takers = self._takers(current, message)
         self._statistics.received += 1
         step = self._progress.begin(position, len(takers) + 1)
+        if current.entry is not None and current.answer is None:
+            self._of_beginning(current.entry, message, step)
         for local in takers:
             local.bring(message, step)
         step.settle()
+
+    def _of_beginning(self, entry: Entry, message: Message, step: Step) -> None:
+        """Note a message of the replay with which an entry begins; without a handler, keep it."""
+        if message.position is not None:
+            entry.replayed(message.position, step)
+        if entry.is_orphan:
+            step.add(1)
+            self._keep(entry, message, step, is_asked=True)
+
+    def _keep(self, entry: Entry, message: Message, step: Step, *, is_asked: bool) -> None:
+        if entry.keep(message, step, is_asked=is_asked):
+            self._events.emit(Gap(reason="NO_HANDLER", topic=entry.topic))
 
     def _takers(self, replay: Replay, message: Message) -> list[LocalSubscription]:
         """Return who gets a message of a replay."""

@@ -26,11 +26,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class StoredSubscription:
-    """A subscription that was confirmed. options: as `subscribe` carries them."""
+    """A subscription that was confirmed.
+
+    options: as `subscribe` carries them. replay_from: how far the handlers are in the replay with
+    which it began; None when they have had all of it.
+    """
 
     topic: str
     options: dict[str, Any]
     created_at: datetime
+    replay_from: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +158,15 @@ def _text_of(state: StoredState) -> str:
         value["sessionId"] = state.session_id
     if state.cursor is not None:
         value["cursor"] = state.cursor.to_wire()
-    value["subscriptions"] = [
-        {"topic": one.topic, "options": one.options, "createdAt": _instant_of(one.created_at)}
-        for one in state.subscriptions
-    ]
+    value["subscriptions"] = [_written(one) for one in state.subscriptions]
     return json.dumps(value, separators=(",", ":"))
+
+
+def _written(one: StoredSubscription) -> dict[str, Any]:
+    value = {"topic": one.topic, "options": one.options, "createdAt": _instant_of(one.created_at)}
+    if one.replay_from is not None:
+        value["replayFrom"] = one.replay_from.to_wire()
+    return value
 
 
 def _instant_of(at: datetime) -> str:
@@ -189,4 +198,5 @@ def _subscription(value: object) -> StoredSubscription:
         fields.text(value, "topic"),
         fields.mapping(value, "options"),
         fields.instant(value, "createdAt"),
+        fields.optional(value, "replayFrom", fields.cursor),
     )

@@ -10,13 +10,38 @@ from collections.abc import Callable
 from bellwether_client.cursor import Cursor, CursorTrack, Position
 
 
+class Place(CursorTrack):
+    """How far handlers are in a replay, which was not of what lies behind the cursor.
+
+    running: how many of its messages have not been handled.
+    """
+
+    __slots__ = ("running",)
+
+    def __init__(self, cursor: Cursor) -> None:
+        super().__init__()
+        self.reset(cursor)
+        self.running = 0
+
+    def take(self, position: Position, step: "Step") -> None:
+        """Move past a message of the replay once its step has settled."""
+
+        def handled() -> None:
+            self.running -= 1
+            self.advance(position)
+
+        self.running += 1
+        step.then = handled
+
+
 class Step:
     """A frame whose handlers have not all settled. after: where the cursor goes right behind it.
+    then: called once they have.
 
     What settles out of turn is folded into the step before, so only unsettled frames are kept.
     """
 
-    __slots__ = ("_progress", "after", "earlier", "later", "pending")
+    __slots__ = ("_progress", "after", "earlier", "later", "pending", "then")
 
     def __init__(self, progress: "Progress | None", pending: int) -> None:
         self._progress = progress
@@ -24,6 +49,7 @@ class Step:
         self.after: dict[int, int] = {}
         self.earlier: Step | None = None
         self.later: Step | None = None
+        self.then: Callable[[], None] | None = None
 
     def add(self, count: int) -> None:
         """Wait for so many more."""
@@ -32,7 +58,11 @@ class Step:
     def settle(self) -> None:
         """Note that one of those that it waits for has finished."""
         self.pending -= 1
-        if self.pending == 0 and self._progress is not None:
+        if self.pending > 0:
+            return
+        if self.then is not None:
+            self.then()  # before the cursor moves, with which it is kept
+        if self._progress is not None:
             self._progress.finish(self)
 
     def forget(self) -> None:

@@ -29,7 +29,8 @@ class Replay:
 
     kind: `session` (after a session that is gone), `subscribe` (what a new subscription asks
     for), or `asked` (by `replay`). entry: None for all. locals: who gets it; None: all that share
-    the entry. place: where it begins; None: told when it is asked for.
+    the entry. place: where it begins; None: told when it is asked for. again: where it does in a
+    `subscribe` for what the server has lost; None: as the options say.
     had: what it has brought. answer: the application's, who gets the result.
     """
 
@@ -37,6 +38,7 @@ class Replay:
     entry: Entry | None = None
     locals: Sequence[LocalSubscription] | None = None
     place: Cursor | None = None
+    again: Cursor | None = None
     options: dict[str, Any] = field(default_factory=dict)
     max_age: int | None = None
     had: CursorTrack = field(default_factory=CursorTrack)
@@ -165,7 +167,7 @@ class Replays:
         if not self._is_online or self.is_resuming or self.current is not None or self._pause:
             return
         for replay in self._owed:
-            if replay.kind != "asked" or replay.entry is None or replay.entry.held_id is not None:
+            if _can_be_asked(replay):
                 self._owed.remove(replay)
                 self._ask(replay)
                 return
@@ -230,6 +232,9 @@ class Replays:
             # The newest n begin where the subscription does, which the server knows.
             base = self._base()
             replay.place = Cursor(base.epoch, {}) if "since" in replay.options else base
+            replay.again = base
+            if replay.entry is not None:
+                replay.entry.begin(replay.place)
         if replay.kind == "subscribe":
             self._subscribe(replay)
             return
@@ -263,6 +268,14 @@ class Replays:
             self._owed.remove(replay)
         _release(replay)
         _answer(replay, error)
+
+
+def _can_be_asked(replay: Replay) -> bool:
+    """Tell whether the server holds what it is for, and somebody here waits for it."""
+    entry = replay.entry
+    if replay.kind != "asked" or entry is None:
+        return True
+    return entry.held_id is not None and bool(entry.locals)
 
 
 def _release(replay: Replay) -> None:

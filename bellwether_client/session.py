@@ -70,14 +70,12 @@ class Session:
         """Return what is to be kept; None before it was looked up."""
         if self._client_id is None:
             return None
-        entries = [
-            entry
+        kept = tuple(
+            StoredSubscription(entry.topic, entry.options, entry.created_at, entry.replay_from)
             for entry in self._subscriptions.all()
-            # What a subscription began with has to come before it counts as restored.
-            if entry.was_confirmed and (entry.owed is None or "since" not in entry.options)
-        ]
-        kept = [StoredSubscription(one.topic, one.options, one.created_at) for one in entries]
-        return StoredState(self._client_id, self._id, self._progress.cursor(), tuple(kept))
+            if entry.was_confirmed
+        )
+        return StoredState(self._client_id, self._id, self._progress.cursor(), kept)
 
     async def _recall(self, keeper: StateKeeper) -> None:
         """Take up what an earlier run of this client left."""
@@ -92,4 +90,6 @@ class Session:
             self._id = stored.session_id
             self._progress.reset(stored.cursor)
         for one in stored.subscriptions:
-            self._subscriptions.recall(one.topic, one.options, one.created_at)
+            self._subscriptions.recall(
+                one.topic, one.options, one.created_at, replay_from=one.replay_from
+            )

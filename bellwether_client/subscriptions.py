@@ -6,8 +6,9 @@ from typing import Any
 
 from bellwether_client.asking import Asking
 from bellwether_client.cursor import Cursor, CursorTrack
+from bellwether_client.endings import Endings
 from bellwether_client.entries import Entries
-from bellwether_client.entry import Entry
+from bellwether_client.entry import Entry, serves
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import HeldSubscription
 from bellwether_client.replays import Replay, Replays
@@ -37,11 +38,13 @@ class Subscriptions:
         self.replays: Replays
         self._here = here
         self._told = told
-        self._asking = Asking(self, requests=requests, send=send, timers=timers)
+        self._endings = Endings(requests=requests, send=send, timers=timers)
+        self._asking = Asking(
+            self, endings=self._endings, requests=requests, send=send, timers=timers
+        )
         self._restoring = Restoring(timers, told.restored)
         self._entries = Entries()
         self._by_id: dict[str, LocalSubscription] = {}
-        self._left: set[str] = set()  # unsubscribed while away: the server may still hold them
         self._is_online = False
 
     # --- The application's side -----------------------------------------------------------------
@@ -53,13 +56,15 @@ class Subscriptions:
             self._refuse(local, NotificationError("BAD_TOPIC", problem))
             return
         options = local.options.to_wire()
-        entry = self._entries.get(local.topic)
+        entry, is_other = self._entries.get(local.topic), False
         if entry is None:
             entry = self._new_entry(local.topic, options, local.created_at)
         elif entry.is_orphan:
+            # One to which a replay is owed waits for the next connection, which compares again.
+            is_other = entry.owed is None and not serves(entry.options, options)
             entry.take_over(options)
             self._told.subscriptions_changed()
-        elif not entry.locals and not entry.agrees(options):
+        elif not entry.locals:
             entry.renew(options)  # an answer is still to come, but for one that waits for its turn
             self.replays.forget(entry)
         elif not entry.agrees(options):
@@ -68,10 +73,11 @@ class Subscriptions:
             return
         self._by_id[local.id] = local
         entry.locals.append(local)
-        if entry.held_id is not None and entry.is_new:
+        if entry.held_id is not None and (entry.is_new or is_other):
             self._asking.replace(entry, entry.held_id, *self._here())
         elif entry.held_id is not None:
             self._confirm_locals(entry)
+            self.replays.go_on()
         elif self._is_online and not entry.is_asking:
             self._asking.ask(entry)
 
@@ -94,7 +100,7 @@ class Subscriptions:
         local.end()
         entry = self._entries[local.topic]
         entry.locals.remove(local)
-        entry.is_orphan = not entry.locals
+        entry.is_orphan = entry.is_unheard = not entry.locals
 
     def entry_of(self, subscription_id: str) -> Entry | None:
         """Return what a subscription of the application shares."""
@@ -119,18 +125,35 @@ class Subscriptions:
 
     # --- The server's side ----------------------------------------------------------------------
 
-    def recall(self, topic: str, options: dict[str, Any], created_at: datetime) -> None:
-        """Take up one that an earlier run of this client had; it waits for its handler."""
+    def recall(
+        self,
+        topic: str,
+        options: dict[str, Any],
+        created_at: datetime,
+        *,
+        replay_from: Cursor | None = None,
+    ) -> None:
+        """Take up one that an earlier run of this client had; it waits for its handler.
+
+        replay_from: where the rest begins of a replay that was cut off.
+        """
+        if topic in self._endings or pattern_problem(topic) is not None:
+            return
         entry = self._entries.get(topic)
         if entry is None:
-            if pattern_problem(topic) is None:
-                entry = self._new_entry(topic, options, created_at, is_orphan=True)
-                entry.is_recalled = True
-            return
-        # Its handler is here already: what the server has is ours, where the options are.
-        entry.was_confirmed = entry.may_be_held = True
-        if all(entry.options.get(key) == options.get(key) for key in entry.options | options):
-            entry.is_new = False
+            entry = self._new_entry(topic, options, created_at, is_orphan=True)
+        entry.was_confirmed = entry.is_recalled = True
+        entry.is_new = False
+        if replay_from is not None:
+            self._owe_rest(entry, replay_from)
+
+    def abandon(self) -> None:
+        """Have what handlers have not had of a beginning come again: what waited was forgotten."""
+        for entry in self.all():
+            if entry.was_confirmed and (rest := entry.replay_from) is not None:
+                if entry.owed is not None:
+                    self.replays.withdraw(entry.owed)
+                self._owe_rest(entry, rest)
 
     def restore(
         self, held: Iterable[HeldSubscription], *, since: Cursor | None, had: CursorTrack
@@ -142,9 +165,12 @@ class Subscriptions:
         """
         self._is_online = True
         self._restoring.begin()
+        left = self._endings.take()
         for one in held:
-            self._adopt(one, since, had)
-        self._left.clear()
+            if one.topic in left:
+                self._endings.ask(one.topic, one.subscription_id)
+            else:
+                self._adopt(one, since, had)
         for entry in self.all():
             if entry.held_id is None and not entry.is_asking:
                 self._asking.ask(entry, since=since if entry.was_confirmed else None, had=had)
@@ -160,15 +186,18 @@ class Subscriptions:
         self._is_online = False
         self._restoring.stop()
         for entry in self.all():
+            is_outdated = entry.is_outdated
             entry.held_id = None
             entry.is_asking = entry.is_outdated = False
             if not entry.locals and not entry.is_orphan:
                 self._forget(entry)
-                self._leave(entry)
+                is_outdated = True
+            if is_outdated:
+                self._endings.add(entry.topic)  # the server may hold it or not
 
     def begun_by_others(self, held: HeldSubscription) -> None:
         """Take one that was begun from outside: without a handler here it is an orphan."""
-        self._left.discard(held.topic)
+        self._endings.done(held.topic)
         entry = self._entries.get(held.topic)
         if entry is None:
             self._adopt(held, None, CursorTrack())
@@ -191,16 +220,13 @@ class Subscriptions:
         """Tell whether an entry is one of those that there are, while there is a connection."""
         return self._is_online and self._entries.get(entry.topic) is entry
 
-    def has_topic(self, topic: str) -> bool:
-        """Tell whether there is an entry for a topic."""
-        return self._entries.get(topic) is not None
-
-    def left(self, topic: str) -> None:
-        """Note that the server may still hold what is wanted no more."""
-        self._left.add(topic)
+    def replay_lost(self, entry: Entry) -> None:
+        """Note that a replay was cut off, and cannot be had again."""
+        self._told.replay_lost(entry)
 
     def confirm(self, entry: Entry, subscription_id: str) -> None:
         """Note that the server has a subscription."""
+        self._endings.done(entry.topic)
         entry.held_id = subscription_id
         was_new, entry.was_confirmed = not entry.was_confirmed, True
         entry.is_asking = False
@@ -243,27 +269,36 @@ class Subscriptions:
     ) -> Entry:
         entry = Entry(topic, dict(options), created_at=created_at, is_orphan=is_orphan)
         self._entries.add(entry)
-        entry.may_be_held |= topic in self._left
-        self._left.discard(topic)
         return entry
+
+    def _owe_rest(self, entry: Entry, rest: Cursor) -> None:
+        """Owe the rest of a replay that was cut off; it goes out once there is a handler."""
+        entry.place = None
+        entry.begin(rest)
+        # Where the server has lost what bounds the newest n, they are asked for anew.
+        again = None if entry.asks_newest else rest
+        entry.owed = Replay(kind="asked", entry=entry, place=rest, again=again)
+        self.replays.owe(entry.owed)
 
     def _adopt(self, held: HeldSubscription, since: Cursor | None, had: CursorTrack) -> None:
         """Take what the server holds as ours, unless it has to be another."""
         entry = self._entries.get(held.topic)
         if entry is None:
-            if held.topic in self._left:
-                self._asking.unsubscribe(held.topic, held.subscription_id)
-                return
             entry = self._new_entry(held.topic, held.options, held.created_at, is_orphan=True)
             self._told.subscriptions_changed()
+        # One of an earlier run goes on where its handlers were.
+        here = since if entry.was_confirmed else None
+        if entry.is_orphan:
+            entry.options = dict(held.options)
+        elif not serves(held.options, entry.options):
+            self._asking.replace(entry, held.subscription_id, here, had)
+            return
         owed = entry.owed
         if owed is not None and owed.kind == "subscribe" and owed.was_sent:
             owed.kind = "asked"  # it took effect: what it brings is asked for again
             entry.is_new = False
         # What `since` asks for comes with a new one only.
-        if entry.is_new and ("since" in entry.options or not entry.agrees(held.options)):
-            # One of an earlier run goes on where its handlers were.
-            here = since if entry.was_confirmed else None
+        if entry.is_new and "since" in entry.options:
             self._asking.replace(entry, held.subscription_id, here, had)
             return
         entry.is_new = False
@@ -292,13 +327,9 @@ class Subscriptions:
     def _drop(self, entry: Entry) -> None:
         self._forget(entry)
         if entry.held_id is not None:
-            self._asking.unsubscribe(entry.topic, entry.held_id)
+            self._endings.ask(entry.topic, entry.held_id)
         elif not self._is_online:
-            self._leave(entry)
-
-    def _leave(self, entry: Entry) -> None:
-        if entry.may_be_held:  # so there are no more of them than were asked for
-            self._left.add(entry.topic)
+            self._endings.add(entry.topic)  # an answer may have been lost
 
     def _forget(self, entry: Entry) -> None:
         self._entries.remove(entry)

@@ -16,6 +16,9 @@ class Told(Protocol):
     def orphan_found(self, entry: Entry) -> None:
         """The server holds one that has no handler; told once."""
 
+    def replay_lost(self, entry: Entry) -> None:
+        """A replay was cut off, and cannot be had again."""
+
     def subscriptions_changed(self) -> None:
         """What has to survive a restart changed."""
 

@@ -2,20 +2,99 @@
 
 import pytest
 
-from bellwether_client import Last, SubscriptionOptions
-from tests.client.fake_server import held
+from bellwether_client import Last, MemoryStorage, SubscriptionOptions
+from tests.client.fake_server import NOW, cursor, held
 from tests.client.virtual import virtual
 from tests.client.world import Handler, World, complete, deliver, grant, refuse, settle
 
 
 @virtual
-async def test_what_came_and_went_while_away_is_not_remembered() -> None:
+async def test_of_more_topics_than_are_noted_while_away_the_rest_are_orphans() -> None:
     async with World() as world:
-        await world.connected()
-        await world.client.disconnect()
-        for number in range(1_000):
+        for number in range(1_001):
             world.client.subscribe(f"t{number}", Handler()).unsubscribe()
-        assert len(world.client._core.subscriptions._left) == 0
+        rows = [held("t999", "sub1"), held("t1000", "sub2")]
+        socket = await world.connected(subscriptions=rows)
+        assert (await socket.expect("unsubscribe"))["subscriptionId"] == "sub1"
+        assert [event.topic for event in world.told("orphan")] == ["t1000"]
+
+
+@virtual
+async def test_an_unsubscribe_without_an_answer_is_made_good_on_the_next_connection() -> None:
+    async with World() as world:
+        subscription = world.client.subscribe("a.*", Handler())
+        socket = await world.connected()
+        grant(socket, await socket.expect("subscribe"))
+        await subscription.ready()
+        subscription.unsubscribe()
+        await socket.expect("unsubscribe")
+        socket.shut(1006)
+        socket = await world.accept(resumed=True, subscriptions=[held("a.*")])
+        request = await socket.expect("unsubscribe")
+        socket.push("unsubscribed", id=request["id"], subscriptionId="sub1")
+        await settle()
+        assert world.told("orphan") == []
+        socket.push("subscribed", subscriptionId="sub2", topic="a.*", createdAt=NOW)
+        await settle()
+        socket.shut(1006)
+        await world.accept(resumed=True, subscriptions=[held("a.*", "sub2")])
+        assert [event.topic for event in world.told("orphan")] == ["a.*"]
+
+
+@virtual
+async def test_who_comes_back_while_away_begins_anew() -> None:
+    async with World() as world:
+        subscription = world.client.subscribe("a.*", Handler())
+        socket = await world.connected()
+        grant(socket, await socket.expect("subscribe"))
+        await subscription.ready()
+        socket.shut(1006)
+        await settle()
+        subscription.unsubscribe()
+        handler = Handler()
+        world.client.subscribe("a.*", handler)
+        socket = await world.accept(resumed=True, subscriptions=[held("a.*")])
+        deliver(socket, 1, replayed=True)  # of the old one
+        complete(socket, count=1, cursor=cursor(p0=1))
+        assert (await socket.expect("unsubscribe"))["subscriptionId"] == "sub1"
+        request = await socket.expect("subscribe")
+        assert "options" not in request
+        grant(socket, request, "sub2")
+        deliver(socket, 2)
+        await settle()
+        assert handler.payloads == [2]
+
+
+@virtual
+async def test_who_comes_back_before_the_answer_begins_anew_too() -> None:
+    async with World() as world:
+        socket = await world.connected()
+        world.client.subscribe("a.*", Handler()).unsubscribe()
+        handler = Handler()
+        world.client.subscribe("a.*", handler)
+        grant(socket, await socket.expect("subscribe"))
+        assert (await socket.expect("unsubscribe"))["subscriptionId"] == "sub1"
+        deliver(socket, 1)
+        grant(socket, await socket.expect("subscribe"), "sub2")
+        deliver(socket, 2)
+        await settle()
+        assert handler.payloads == [2]
+
+
+@virtual
+async def test_who_comes_back_after_a_restart_begins_anew() -> None:
+    storage = MemoryStorage()
+    async with World(storage=storage) as world:
+        world.client.subscribe("a.*", Handler())
+        socket = await world.connected()
+        grant(socket, await socket.expect("subscribe"))
+        await settle()
+    async with World(storage=storage) as world:
+        world.client.subscribe("a.*", Handler()).unsubscribe()
+        socket = await world.connected(resumed=True, subscriptions=[held("a.*")])
+        assert (await socket.expect("unsubscribe"))["subscriptionId"] == "sub1"
+        await settle()
+        assert [frame["type"] for frame in socket.sent()] == []
 
 
 @virtual

@@ -228,26 +228,6 @@ async def test_unsubscribed_while_asked_for_and_while_away() -> None:
 
 
 @virtual
-async def test_unsubscribed_and_subscribed_again_while_away() -> None:
-    async with World() as world:
-        handler = Handler()
-        first = world.client.subscribe("a.*", Handler())
-        socket = await world.connected()
-        grant(socket, await socket.expect("subscribe"))
-        await settle()
-        socket.shut(1006)
-        await settle()
-        first.unsubscribe()
-        again = world.client.subscribe("a.*", handler)
-        socket = await world.accept(resumed=True, subscriptions=[held("a.*")])
-        await again.ready()
-        deliver(socket, 1, replayed=True)
-        complete(socket, cursor=cursor(p0=1))
-        await settle()
-        assert handler.payloads == [1]
-
-
-@virtual
 async def test_a_cursor_is_a_since() -> None:
     async with World() as world:
         options = SubscriptionOptions(since=Cursor("x1", {"0": 3}))
