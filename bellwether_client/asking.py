@@ -8,7 +8,7 @@ from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import Subscribed, Verified
 from bellwether_client.replays import Replay, Replays
-from bellwether_client.requests import ASK_AGAIN, Expected, Reply, Requests
+from bellwether_client.requests import Expected, Reply, Requests, ask_again_after
 from bellwether_client.tasks import Timers
 
 
@@ -108,7 +108,7 @@ class Asking:
         def refused(error: NotificationError) -> None:
             if error.temporary:  # otherwise it is gone already
                 lost()  # the connection may be, before the server is asked again
-                self._timers.after(_delay(error), again)
+                self._timers.after(ask_again_after(error), again)
 
         def again() -> None:
             if not keeper.has_topic(topic):
@@ -162,9 +162,9 @@ class Asking:
             self.ask(entry)
         elif entry.was_confirmed and error.temporary:
             if replay is not None:
-                replays.again(replay, _delay(error))
+                replays.again(replay, ask_again_after(error))
             else:
-                self._timers.after(_delay(error), lambda: self._ask_again(entry))
+                self._timers.after(ask_again_after(error), lambda: self._ask_again(entry))
         else:
             if replay is not None:
                 replays.ended(replay)
@@ -185,10 +185,6 @@ class Asking:
     def _ask_again(self, entry: Entry) -> None:
         if self._keeper.is_wanted(entry) and entry.held_id is None and not entry.is_asking:
             self.ask(entry)
-
-
-def _delay(error: NotificationError) -> float:
-    return ASK_AGAIN if error.retry_after is None else error.retry_after
 
 
 def _beginning(entry: Entry, since: Cursor | None, had: CursorTrack | None) -> Replay | None:

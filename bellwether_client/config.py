@@ -23,6 +23,15 @@ Auth = str | Callable[[], str | Awaitable[str]]
 _is_client_id = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 
 
+def is_text(text: str) -> bool:
+    """Tell whether a text has whole characters only, and can be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
@@ -123,11 +132,11 @@ class SubscriptionOptions:
 
     def to_wire(self) -> dict[str, Any]:
         """Return those that are data as `subscribe` carries them."""
-        since = self.since
+        since, tree = self.since, self.server_filter
         options = {
             "replayMissed": self.replay_missed,
             "maxReplayAge": self.max_replay_age,
-            "filter": None if self.server_filter is None else dict(self.server_filter),
+            "filter": dict(tree) if isinstance(tree, Mapping) else tree,
             "since": since.to_wire()
             if isinstance(since, Cursor)
             else None
@@ -165,8 +174,8 @@ class NotificationClientConfig:
 
     def __post_init__(self) -> None:
         _require(_is_socket(self.url), "url is no URL of a WebSocket (ws:// or wss://).")
-        is_auth = isinstance(self.auth, str) or callable(self.auth)
-        _require(is_auth and self.auth != "", "auth is a token, or a function that gets one.")
+        is_token = isinstance(self.auth, str) and self.auth != "" and is_text(self.auth)
+        _require(is_token or callable(self.auth), "auth is a token, or a function that gets one.")
         for number in (self.heartbeat_interval, self.heartbeat_timeout):
             _require(number is None or number > 0, "A heartbeat takes more than 0 ms.")
         _require(

@@ -12,8 +12,8 @@ from bellwether_client.topics import split
 if TYPE_CHECKING:
     from bellwether_client.replays import Replay
 
-SHARED_OPTIONS = ("replayMissed", "maxReplayAge", "filter", "since")
-"""Options in which all who share an entry must agree."""
+SHARED_OPTIONS = ("replayMissed", "maxReplayAge", "filter")
+"""Options in which all who share an entry must agree. (`since` concerns its beginning alone.)"""
 
 ORPHAN_BOUND = 1_000
 """Messages that wait for a handler of an entry that has none. Over it the oldest is let go, and
@@ -82,12 +82,23 @@ class Entry:
         """Tell whether somebody with these options may share it."""
         return all(self.options.get(key) == options.get(key) for key in SHARED_OPTIONS)
 
+    def begins_as(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether it is what somebody with these options, alone, would ask for."""
+        return self.agrees(options) and self.options.get("since") == options.get("since")
+
     def take_over(self, options: dict[str, Any]) -> None:
         """Get the options of its first local subscription, which it is for from now on."""
         asks_since = "since" in options and not self.is_recalled
         self.is_new = asks_since or not self.agrees(options)
         self.options = options
         self.is_orphan = False
+
+    def recall(self, options: Mapping[str, Any]) -> None:
+        """Note that an earlier run had it: what the server has is ours, where the options are."""
+        self.was_confirmed = self.may_be_held = True
+        names = (self.options.keys() | options.keys()) - {"since"}
+        if all(self.options.get(name) == options.get(name) for name in names):
+            self.is_new = False
 
     def renew(self, options: dict[str, Any]) -> None:
         """Be another to the server, for those who come after all others left."""

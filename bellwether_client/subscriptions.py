@@ -13,6 +13,7 @@ from bellwether_client.frames import HeldSubscription
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
 from bellwether_client.restoring import Restoring
+from bellwether_client.sendable import Sendable
 from bellwether_client.subscription import LocalSubscription
 from bellwether_client.tasks import Timers
 from bellwether_client.told import Told
@@ -30,12 +31,14 @@ class Subscriptions:
         *,
         requests: Requests,
         send: Callable[[dict[str, Any]], None],
+        sendable: Sendable,
         timers: Timers,
         here: Callable[[], tuple[Cursor | None, CursorTrack]],
         told: Told,
     ) -> None:
         self.replays: Replays
         self._here = here
+        self._sendable = sendable
         self._told = told
         self._asking = Asking(self, requests=requests, send=send, timers=timers)
         self._restoring = Restoring(timers, told.restored)
@@ -48,18 +51,18 @@ class Subscriptions:
 
     def add(self, local: LocalSubscription) -> None:
         """Take a subscription; one that cannot be is ended at once."""
-        problem = pattern_problem(local.topic)
-        if problem is not None:
-            self._refuse(local, NotificationError("BAD_TOPIC", problem))
+        try:
+            options = self._sendable.options(local.topic, local.options.to_wire())
+        except NotificationError as error:
+            self._refuse(local, error)
             return
-        options = local.options.to_wire()
         entry = self._entries.get(local.topic)
         if entry is None:
             entry = self._new_entry(local.topic, options, local.created_at)
         elif entry.is_orphan:
             entry.take_over(options)
             self._told.subscriptions_changed()
-        elif not entry.locals and not entry.agrees(options):
+        elif not entry.locals and not entry.begins_as(options):
             entry.renew(options)  # an answer is still to come, but for one that waits for its turn
             self.replays.forget(entry)
         elif not entry.agrees(options):
@@ -127,10 +130,8 @@ class Subscriptions:
                 entry = self._new_entry(topic, options, created_at, is_orphan=True)
                 entry.is_recalled = True
             return
-        # Its handler is here already: what the server has is ours, where the options are.
-        entry.was_confirmed = entry.may_be_held = True
-        if all(entry.options.get(key) == options.get(key) for key in entry.options | options):
-            entry.is_new = False
+        # Its handler is here already.
+        entry.recall(options)
 
     def restore(
         self, held: Iterable[HeldSubscription], *, since: Cursor | None, had: CursorTrack
