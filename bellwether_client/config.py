@@ -182,8 +182,23 @@ class NotificationClientConfig:
             self.client_id is None or _is_client_id(self.client_id) is not None,
             "client_id is 1 to 128 of A-Z a-z 0-9 _ -",
         )
+        for name, (kind, is_optional) in _PARTS.items():
+            part = getattr(self, name)
+            is_right = isinstance(part, kind) or (part is None and is_optional)
+            _require(is_right, f"{name} is a {kind.__name__}.")
+        methods = (getattr(self.storage, name, None) for name in ("get", "set"))
+        _require(all(map(callable, methods)), "storage is a Storage, such as FileStorage(path).")
         _require(self.kind in ("browser", "mobile", "service"), "kind: browser, mobile or service")
         _require(self.codec in ("json", "msgpack"), f"codec is json or msgpack, not {self.codec!r}")
+
+
+_PARTS: dict[str, tuple[type, bool]] = {
+    "retry_config": (RetryConfig, True),
+    "queue_config": (QueueConfig, False),
+    "batch": (BatchConfig, True),
+    "circuit_breaker": (CircuitBreakerConfig, False),
+}
+"""What these fields are, and whether they may be None."""
 
 
 def _is_socket(url: str) -> bool:

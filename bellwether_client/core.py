@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bellwether_client.acknowledger import Acknowledger
@@ -203,13 +204,8 @@ class Core:
 
     def orphan_found(self, entry: Entry) -> None:
         """Tell of a subscription that has no handler."""
-
-        def unsubscribe() -> None:
-            self.subscriptions.drop(entry)
-
-        self.events.emit(
-            Orphan(topic=entry.topic, created_at=entry.created_at, unsubscribe=unsubscribe)
-        )
+        end = partial(self.subscriptions.drop, entry)
+        self.events.emit(Orphan(topic=entry.topic, created_at=entry.created_at, unsubscribe=end))
 
     def subscriptions_changed(self) -> None:
         """Keep the state."""
