@@ -100,14 +100,15 @@ def find_topics(partition: int, patterns: Collection[str]) -> list[int] | None:
 def read_purged(
     partition: int, after: int, patterns: Collection[str] | None = None, *, limit: int = 101
 ) -> list[tuple[str, int]]:
-    """Return (topic, floor) where something after an offset was purged before it expired.
+    """Return (topic, floor) where something after an offset was purged before it expired, the
+    highest floor first.
 
     patterns: only topics that match one of them; None for all.
     """
     topics = Topic.objects.filter(partition_id=partition, floor__gt=after)
     if patterns is not None:
         topics = topics.filter(topics_matching(patterns, field="name"))
-    return list(topics.values_list("name", "floor")[:limit])
+    return list(topics.order_by("-floor").values_list("name", "floor")[:limit])
 
 
 def _floor(partition: int) -> int:

@@ -17,7 +17,7 @@ from notifications.errors import NotificationError
 from notifications.log.records import Publication
 from notifications.models import IdempotencyKey, PendingPublication
 from notifications.services.alone import alone
-from notifications.services.deliveries import forget_deliveries, retry, track
+from notifications.services.deliveries import forget_deliveries, retry
 from notifications.services.publishing import publication_of_row
 from notifications.services.redelivery import forget_redeliveries
 from notifications.services.retention import (
@@ -28,6 +28,7 @@ from notifications.services.retention import (
 )
 from notifications.services.servers import clear_dead_servers
 from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions
+from notifications.services.tracking import track
 from notifications.services.writer import writer
 
 OUTBOX_BATCH = 500
