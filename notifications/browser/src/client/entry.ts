@@ -1,5 +1,6 @@
 /** What this client has of one topic or pattern: subscriptions here, and the server's for them. */
 import type { Delivery } from "./delivery.ts";
+import { encode } from "./encode.ts";
 import type { SubscribeOptions } from "./frames.ts";
 import type { Owed } from "./replays.ts";
 import type { LocalSubscription } from "./subscription.ts";
@@ -88,10 +89,15 @@ export class Entry {
   }
 }
 
-/** Pick what is the server's business. */
+/**
+ * Copy what is the server's business: what the application changes later is not sent.
+ *
+ * @throws {NotificationError} `BAD_FRAME`, where it can not be sent.
+ */
 export function wireOptions(options: SubscriptionOptions): SubscribeOptions {
   const { replayMissed, maxReplayAge, since, serverFilter, batch } = options;
-  return { replayMissed, maxReplayAge, since, filter: serverFilter, batch };
+  const wire = { replayMissed, maxReplayAge, since, filter: serverFilter, batch };
+  return (JSON.parse(encode({ options: wire })) as { options: SubscribeOptions }).options;
 }
 
 /** Whether anything in it is set. */

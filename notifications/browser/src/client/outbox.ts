@@ -1,4 +1,5 @@
 /** Publishes on their way: waiting for a connection, or sent and not yet answered. */
+import { encode } from "./encode.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { ConnectionError, NotificationError } from "./errors.ts";
 import type { Published } from "./frames.ts";
@@ -118,7 +119,7 @@ export class Outbox {
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
     const { idempotencyKey = this.#context.environment.newId(), ...metadata } = options;
-    const text = JSON.stringify({
+    const text = encode({
       type: "publish",
       id,
       topic,

@@ -34,19 +34,20 @@ export class Subscriptions {
   }
 
   add(local: LocalSubscription): void {
-    const problem = patternProblem(local.topic);
-    if (problem !== undefined) {
-      this.#refuse(local, new NotificationError("BAD_TOPIC", problem));
-      return;
-    }
-    const options = wireOptions(local.options);
     const { topic, createdAt } = local;
+    let options: SubscribeOptions;
+    try {
+      const problem = patternProblem(topic);
+      if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
+      options = wireOptions(local.options);
+    } catch (error) {
+      return this.#refuse(local, error as NotificationError);
+    }
     const entry = this.entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
     if (entry.isOrphan || entry.locals.size === 0) entry.options = options;
     else if (!agree(entry.options, options)) {
-      const problem = `Give the options of the first subscription to ${topic}.`;
-      this.#refuse(local, new NotificationError("CONFLICT", problem));
-      return;
+      const message = `Give the options of the first subscription to ${topic}.`;
+      return this.#refuse(local, new NotificationError("CONFLICT", message));
     }
     this.#byId.set(local.id, local);
     entry.locals.add(local);

@@ -56,6 +56,17 @@ describe("publish", () => {
     expect(world.client.getStats().messagesSent).toBe(1);
   });
 
+  it("refuses what the server could not read, and sends nothing of it", async () => {
+    world = await World.open();
+    const waiting = world.client.publish("a", "half of an emoji: \ud83d");
+    expect(await outcome(waiting)).toBe("BAD_FRAME");
+    const peer = await world.connected();
+    expect(await outcome(world.client.publish("a", { big: 1n }))).toBe("BAD_FRAME");
+    const whole = world.client.publish("a", "whole");
+    expect(await answer(peer)).toMatchObject({ payload: "whole" });
+    await whole;
+  });
+
   it("sends the payload as it was when it was called", async () => {
     world = await World.open();
     const payload = { a: 1 };
