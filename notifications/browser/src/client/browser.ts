@@ -63,20 +63,35 @@ export function openSocket(
   const socket = new Constructor(url, protocol);
   let retryAfter: number | undefined;
   let refusal: CloseCode | undefined;
-  socket.onopen = events.opened;
+  let cause: unknown;
+  let isOpen = false;
+  let isOver = false;
+  const end = (code: number): void => {
+    if (!isOver) events.closed(refusal ?? code, retryAfter, cause);
+    isOver = true;
+  };
+  socket.onopen = () => {
+    isOpen = true;
+    events.opened();
+  };
   socket.onmessage = ({ data }: { data: unknown }) => {
     events.received(data);
   };
   socket.onclose = ({ code }: { code: number }) => {
-    events.closed(refusal ?? code, retryAfter);
+    end(code);
   };
-  socket.onerror = () => undefined; // the close follows, and says as much
+  // Browsers hide the error. After one that comes before the opening, Node 22 tells of no close.
+  socket.onerror = ({ error }: { error?: unknown }) => {
+    cause ??= error;
+    if (!isOpen) end(CloseCode.ABNORMAL);
+  };
   // Browsers hide why an upgrade was refused; `ws` tells.
   (socket as { on?: OnRefused }).on?.("unexpected-response", (_request, { headers, statusCode }) => {
     // As docs/protocol.md says: 429 and 5xx come back, other refusals are for good.
     if (statusCode < 500 && statusCode !== 429) refusal = CloseCode.POLICY_VIOLATION;
     const seconds = Number(headers["retry-after"]);
     if (seconds >= 0) retryAfter = seconds * 1_000;
+    cause = new Error(`The server answered with ${statusCode}.`);
     socket.close();
   });
   return socket;

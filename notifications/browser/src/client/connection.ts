@@ -127,9 +127,9 @@ export class Connection {
           this.#environment.debug("received", (data as { length?: number }).length);
           decode(data, this.#sink);
         },
-        closed: (code, retryAfter) => {
+        closed: (code, retryAfter, cause) => {
           this.#onClosed?.();
-          this.abort(closed(code, this.#farewell, this.#refusal, retryAfter));
+          this.abort(closed(code, this.#farewell, this.#refusal ?? cause, retryAfter));
         },
       });
     } catch (error) {

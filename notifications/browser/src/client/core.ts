@@ -146,6 +146,7 @@ export class Core {
   ended(error: ConnectionError): void {
     this.#unhide?.();
     this.#unhide = undefined;
+    this.environment.leave?.();
     this.outbox.abandon(error);
     this.replays.abandon(error);
     if (error.reason !== "client_initiated") {

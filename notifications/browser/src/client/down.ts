@@ -22,25 +22,24 @@ export interface Down {
  * Judge a close by what came before it.
  *
  * @param farewell the `disconnect` frame: it says more than the close, which may be lost (1006).
- * @param refusal the `error` that answered `auth`.
+ * @param thrown the `error` that answered `auth`, or what the platform says.
  * @param retryAfter that of a refused upgrade.
  */
 export function closed(
   code: number,
   farewell: Disconnect | undefined,
-  refusal: NotificationError | undefined,
+  thrown: unknown,
   retryAfter?: number,
 ): Down {
   const told = farewell?.code ?? (code === NO_CODE ? CloseCode.ABNORMAL : code);
-  const message = farewell?.reason || refusal?.message || closeMeaning(told);
-  const error = new ConnectionError(closeReason(told), message, {
-    closeCode: told,
-    cause: refusal,
-  });
+  const cause = thrown === undefined ? undefined : asError(thrown);
+  const message = farewell?.reason || cause?.message || closeMeaning(told);
+  const error = new ConnectionError(closeReason(told), message, { closeCode: told, cause });
+  const asked = cause instanceof NotificationError ? cause.retryAfter : undefined;
   return {
     error,
     retry: farewell?.reconnect ?? reconnects(told),
-    retryAfter: farewell?.retryAfter ?? refusal?.retryAfter ?? retryAfter,
+    retryAfter: farewell?.retryAfter ?? asked ?? retryAfter,
     health: farewell?.health,
   };
 }

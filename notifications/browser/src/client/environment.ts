@@ -14,8 +14,9 @@ export interface SocketEvents {
    * The last event, exactly once.
    *
    * @param retryAfter what a refused upgrade asked for, in milliseconds, where it can be seen.
+   * @param cause the platform's error, where it tells one.
    */
-  closed(code: number, retryAfter?: number): void;
+  closed(code: number, retryAfter?: number, cause?: unknown): void;
 }
 
 /** What is used of a WebSocket. The browser's is one, and that of the package `ws`. */
@@ -45,6 +46,8 @@ export interface Environment {
   newId(): string;
   /** Wait for this before a socket is opened. */
   prepare?(): Promise<void>;
+  /** No socket will be opened before the next `connect`. */
+  leave?(): void;
   /** Open a socket; its events come later, never during this call. */
   open(url: string, protocol: string, events: SocketEvents): Socket;
   /** What this client is, where the application does not say. */

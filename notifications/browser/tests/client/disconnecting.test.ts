@@ -1,5 +1,6 @@
 /** Ending a connection, at any time. */
 import { afterEach, describe, expect, it } from "vitest";
+import { createClient } from "../../src/client/client.ts";
 import { ConnectionError } from "../../src/client/errors.ts";
 import { World } from "./world.ts";
 
@@ -33,6 +34,20 @@ describe("disconnect", () => {
     await world.state("reconnecting");
     await world.client.disconnect();
     expect(world.clock.waiting).toBe(0);
+  });
+
+  it("leaves the tabs that it shares with, as every final end does", async () => {
+    world = await World.open();
+    let left = 0;
+    const leave = (): void => void (left += 1);
+    const config = { url: world.server.url, auth: "token" };
+    const client = createClient(config, { ...world.environment, leave });
+    const outcome = client.connect();
+    const refused = expect(outcome).rejects.toBeInstanceOf(ConnectionError);
+    const peer = await world.server.peers.next();
+    peer.close(4501);
+    await refused;
+    expect(left).toBe(1);
   });
 
   it("from within a listener is respected", async () => {

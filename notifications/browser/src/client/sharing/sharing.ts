@@ -35,8 +35,8 @@ interface Line extends Socket {
 }
 
 /** Make what opens the sockets of one client. */
-export function openerFor(environment: Environment): Environment["open"] {
-  return new Sharing(browserSurroundings(environment)).open;
+export function openerFor(environment: Environment): Sharing {
+  return new Sharing(browserSurroundings(environment));
 }
 
 /** One for each client. */
@@ -59,7 +59,7 @@ export class Sharing implements GroupEvents {
   }
 
   readonly open: Environment["open"] = (url, protocol, events) => {
-    if (this.#isAlone) return this.#openAlone(url, protocol, events);
+    if (this.#isAlone) return this.#surroundings.environment.open(url, protocol, events);
     const line: Line = {
       number: 0,
       url,
@@ -87,20 +87,6 @@ export class Sharing implements GroupEvents {
     else this.#attempt(line, this.#introduce(line, text));
   }
 
-  /** A socket of our own; the others are left when the client disconnects, as ever. */
-  #openAlone(...what: Parameters<Environment["open"]>): Socket {
-    const socket = this.#surroundings.environment.open(...what);
-    return {
-      send: (text) => {
-        socket.send(text);
-      },
-      close: (code) => {
-        if (code === CloseCode.NORMAL) this.#leave();
-        socket.close(code);
-      },
-    };
-  }
-
   /** What the browser forbids can not be shared: then alone. */
   #attempt(line: Line, attempt: Promise<void>): void {
     attempt.catch(() => {
@@ -115,7 +101,7 @@ export class Sharing implements GroupEvents {
     const name = await this.#surroundings.name(line.url, String(auth?.["token"]));
     if (line !== this.#line || this.#isAway) return;
     if (this.#group?.name !== name) {
-      this.#leave();
+      this.leave();
       this.#join(name, line);
     }
     this.#clientId = String(auth?.["clientId"]);
@@ -189,8 +175,7 @@ export class Sharing implements GroupEvents {
     if (line !== this.#line) return;
     this.#line = undefined;
     this.#group?.say({ line: line.number, closed: true });
-    if (code === CloseCode.NORMAL) this.#leave();
-    else {
+    if (code !== CloseCode.NORMAL) {
       this.#failures += 1;
       this.#isAlone = this.#failures >= MAX_FAILURES;
     }
@@ -199,7 +184,8 @@ export class Sharing implements GroupEvents {
     });
   }
 
-  #leave(): void {
+  /** Take part no more, until the next socket is opened. */
+  leave(): void {
     this.#unlisten?.();
     this.#group?.leave();
     this.#group = this.#unlisten = undefined;

@@ -1,5 +1,5 @@
 /** Who shares, with whom, and what happens at the bounds. */
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Caller } from "../../../src/client/sharing/caller.ts";
 import { sharing } from "../../../src/client/sharing/index.ts";
 import { shareName } from "../../../src/client/sharing/key.ts";
@@ -37,6 +37,9 @@ describe("the name of those who share", () => {
 describe("a client", () => {
   const { environment } = new Tabs().browser.page();
   const config = { url: "ws://a/ws", auth: "token" };
+  beforeEach(() => {
+    vi.stubGlobal("document", {});
+  });
   afterEach(() => {
     vi.unstubAllGlobals();
   });
@@ -57,6 +60,12 @@ describe("a client", () => {
     expect(sharing(environment, config)).toBe(environment);
     vi.stubGlobal("navigator", { locks: {} });
     vi.stubGlobal("BroadcastChannel", undefined);
+    expect(sharing(environment, config)).toBe(environment);
+  });
+
+  it("has its own socket in Node 24, which has locks and channels, and no page", () => {
+    vi.stubGlobal("navigator", { locks: {} });
+    vi.stubGlobal("document", undefined);
     expect(sharing(environment, config)).toBe(environment);
   });
 });
