@@ -155,6 +155,18 @@ describe("tabs of one user", () => {
     expect(typesOf(second.reader.frames)).toEqual(["auth_success"]);
   });
 
+  it("measure the way to the server, not only that to the leading tab", async () => {
+    const tabs = new Tabs();
+    const [, second] = [await tabs.open(), await tabs.open()];
+    second.reader.send({ type: "ping", t: 50 });
+    while (second.reader.frames.at(-1)?.["type"] !== "pong") await tabs.scheduler.step();
+    tabs.browser.clock.advance(300); // the server answers late
+    await tabs.scheduler.drain();
+    second.reader.send({ type: "ping", t: 1_000 });
+    await tabs.scheduler.drain();
+    expect(second.reader.frames.at(-1)).toMatchObject({ type: "pong", t: 700 });
+  });
+
   it("are told that the token expires, and how long it is good for", async () => {
     const tabs = new Tabs();
     await tabs.open();
