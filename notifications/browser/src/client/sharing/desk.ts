@@ -18,8 +18,8 @@ export interface Board {
   /** Let a tab that wants what can not be shared open a socket of its own. */
   sendAway(caller: Caller): void;
   acknowledge(): void;
-  /** Note when the token expires. */
-  expires(frame: Frame): void;
+  /** The server has this tab's token now. */
+  refreshed(caller: Caller, reply: Frame): void;
   /** Unsubscribe from what no tab wants; `only`: from this, if so. */
   unsubscribe(only?: string): void;
   /** The same of everything, a while later. */
@@ -56,7 +56,7 @@ export class Desk {
         break;
       default:
         this.#board.trunk.ask(frame, (reply) => {
-          if (reply.type === "refreshed") this.#board.expires(reply);
+          if (reply.type === "refreshed") this.#board.refreshed(caller, reply);
           caller.give(reply);
         });
     }

@@ -3,7 +3,7 @@ import { CloseCode } from "../codes.ts";
 import type { Cancel, Environment, Socket, SocketEvents } from "../environment.ts";
 import { Group, type GroupEvents } from "./group.ts";
 import { type Surroundings, browserSurroundings } from "./surroundings.ts";
-import { type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
+import { FAREWELL, type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
 
 /** A leading tab that failed so often in a row hangs: do without it until another leads. */
 const MAX_FAILURES = 2;
@@ -11,15 +11,6 @@ const MAX_FAILURES = 2;
 const READ_EVERY = 1_000;
 
 const KEPT = "bellwether.shared.";
-
-/** Said for the leading tab that went: another has taken its place already. */
-const FAREWELL = JSON.stringify({
-  type: "disconnect",
-  code: CloseCode.SERVICE_RESTART,
-  reason: "Another tab has the connection now.",
-  reconnect: true,
-  retryAfter: 0,
-});
 
 /** A socket as the client sees it; the leading tab speaks as the server does. */
 interface Line extends Socket {
@@ -161,7 +152,7 @@ export class Sharing implements GroupEvents {
 
   /** Have the client connect anew, at once. */
   #drop(line: Line): void {
-    line.events.received(FAREWELL);
+    line.events.received(JSON.stringify(FAREWELL));
     this.#end(line, CloseCode.SERVICE_RESTART);
   }
 
