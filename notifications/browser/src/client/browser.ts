@@ -1,6 +1,11 @@
 /** The environment of a real page. Runs in Node as well, which has no tabs. */
-import { CloseCode } from "./codes.ts";
-import type { Cancel, Environment, SocketEvents, WebSocketConstructor } from "./environment.ts";
+import type {
+  Cancel,
+  Environment,
+  Refusal,
+  SocketEvents,
+  WebSocketConstructor,
+} from "./environment.ts";
 import { claimClientId } from "./identity.ts";
 import { memoryStorage, webStorage } from "./storage.ts";
 
@@ -58,25 +63,22 @@ export function openSocket(
   events: SocketEvents,
 ): ReturnType<Environment["open"]> {
   if (Constructor === undefined) {
-    throw new Error("There is no WebSocket here: give one as `webSocket`, such as that of ws.");
+    throw new Error("Give a `webSocket`, such as that of the package ws.");
   }
   const socket = new Constructor(url, protocol);
-  let retryAfter: number | undefined;
-  let refusal: CloseCode | undefined;
+  let refusal: Refusal | undefined;
   socket.onopen = events.opened;
   socket.onmessage = ({ data }: { data: unknown }) => {
     events.received(data);
   };
   socket.onclose = ({ code }: { code: number }) => {
-    events.closed(refusal ?? code, retryAfter);
+    events.closed(code, refusal);
   };
   socket.onerror = () => undefined; // the close follows, and says as much
   // Browsers hide why an upgrade was refused; `ws` tells.
   (socket as { on?: OnRefused }).on?.("unexpected-response", (_request, { headers, statusCode }) => {
-    // As docs/protocol.md says: 429 and 5xx come back, other refusals are for good.
-    if (statusCode < 500 && statusCode !== 429) refusal = CloseCode.POLICY_VIOLATION;
     const seconds = Number(headers["retry-after"]);
-    if (seconds >= 0) retryAfter = seconds * 1_000;
+    refusal = { status: statusCode, retryAfter: seconds >= 0 ? seconds * 1_000 : undefined };
     socket.close();
   });
   return socket;
@@ -98,6 +100,5 @@ function listen(runs: [type: string, run: () => void][]): Cancel {
 
 /** Not crypto.randomUUID: pages over plain HTTP do not have it. */
 function newId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

@@ -42,7 +42,7 @@ describe("in Node", () => {
         closed: (...how) => resolve(how),
       });
     });
-    expect(await closed).toEqual([1006, 7_000]);
+    expect(await closed).toEqual([1006, { status: 503, retryAfter: 7_000 }]);
   });
 
   it("says what is missing where there is no WebSocket", () => {
