@@ -11,8 +11,11 @@ import type { NotificationClientConfig } from "../types.ts";
 export function sharing(environment: Environment, config: NotificationClientConfig): Environment {
   // Gathered messages are for one client: others would wait with it.
   const isWanted = config.shared !== false && config.batch === undefined;
+  // Node has locks and channels too, by now; it has no tabs.
   const canShare =
-    globalThis.navigator?.locks !== undefined && typeof BroadcastChannel !== "undefined";
+    environment.kind === "browser" &&
+    "locks" in navigator &&
+    typeof BroadcastChannel !== "undefined";
   return isWanted && canShare ? openLater(environment, () => import("./sharing.ts")) : environment;
 }
 
