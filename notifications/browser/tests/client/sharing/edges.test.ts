@@ -147,3 +147,26 @@ describe("a tab", () => {
     }).toThrow("malformed");
   });
 });
+
+describe("a tab that came back on another line", () => {
+  it("is not sent away by the answer to what it asked on the one before", async () => {
+    const tabs = new Tabs();
+    await tabs.subscribed("a.x");
+    const tab = await tabs.subscribed("b.y");
+    const cursor = { epoch: "x1", offsets: { "0": 0, "1": 0 } };
+    const { connection } = tabs;
+    const { say } = connection;
+    connection.say = (frame) => {
+      if (frame["type"] !== "replay_complete") return say.call(connection, frame);
+      connection.say = say;
+      say.call(connection, { ...frame, recovered: false, count: 0, reason: "TOO_MANY" });
+    };
+    tab.reader.request({ type: "replay", cursor, subscriptionId: tab.reader.topics.get("b.y") });
+    tab.reader.giveUp();
+    await tabs.settle();
+    const message = tabs.upstream.publish("b.y");
+    await tabs.settle();
+    expect(tab.reader.got.get("b.y")).toContain(message.id);
+    expect(tab.reader.closes).toEqual([]);
+  });
+});
