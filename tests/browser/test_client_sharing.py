@@ -21,8 +21,8 @@ from tests.deployment import Deployment, Server
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 TAKEOVER_SECONDS = 2.0
-"""What is promised when a leading tab closes. Of three the quickest is measured, as a machine may be
-slow for a moment; that no timer is waited for holds for each."""
+"""What is promised when a leading tab closes. Of three the quickest is measured, as a machine may
+be slow for a moment; that no timer is waited for holds for each."""
 
 
 @pytest.fixture
