@@ -3,12 +3,11 @@
 import time
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.client_page import (
     PATIENCE,
     Publisher,
-    create_user,
     figure,
     handled,
     open_client,
@@ -24,22 +23,11 @@ HEARTBEAT = 1.0
 
 
 @pytest.fixture
-def key(embedded: Deployment) -> str:
-    create_user(embedded, "ada")
-    return embedded.manage("create_api_key", "shop", "--grant-publish=news.**").strip()
-
-
-@pytest.fixture
 def server(embedded: Deployment, key: str) -> Server:
     return embedded.start(
         NOTIFICATIONS_HEARTBEAT_INTERVAL_SECONDS=str(HEARTBEAT),
         NOTIFICATIONS_HEARTBEAT_TIMEOUT_SECONDS=str(HEARTBEAT),
     )
-
-
-@pytest.fixture
-def context(chromium: Browser) -> BrowserContext:
-    return chromium.new_context(bypass_csp=True)  # for what the test evaluates
 
 
 def statuses(page: Page) -> list[str]:

@@ -33,7 +33,9 @@ export class Core {
   });
   readonly refresher: Refresher;
   readonly replays: Replays;
-  readonly requests = new Requests();
+  readonly requests = new Requests((frame) => {
+    this.link.send(frame);
+  });
   readonly state: StateManager;
   readonly statistics = new Statistics();
   readonly subscriptions: Subscriptions;
@@ -143,12 +145,15 @@ export class Core {
     this.inbox.lost();
   }
 
-  ended(error: ConnectionError): void {
+  ending(error: ConnectionError): void {
     this.#unhide?.();
     this.#unhide = undefined;
     this.environment.leave?.();
     this.outbox.abandon(error);
     this.replays.abandon(error);
+  }
+
+  ended(error: ConnectionError): void {
     if (error.reason !== "client_initiated") {
       this.events.emit({ type: "connection_ended", error });
     }
@@ -160,12 +165,11 @@ export class Core {
   restored(): void {
     const subscriptionIds = this.subscriptions.entries.heldIds();
     if (this.#hadSession && subscriptionIds.length > 0) {
-      const id = this.requests.newId();
-      this.requests.expect(id, {
+      this.requests.ask({ type: "verify", subscriptionIds }, {
         ok: (frame) => {
           if (frame.type !== "verified") return;
           for (const { subscriptionId, code } of frame.inactive) {
-            const error = new NotificationError(code, "The server does not have it any more.");
+            const error = new NotificationError(code, "The server ended this subscription.");
             this.subscriptions.ended(subscriptionId, error);
           }
         },
@@ -173,7 +177,6 @@ export class Core {
           this.events.emit({ type: "server_error", error });
         },
       });
-      this.link.send({ type: "verify", id, subscriptionIds });
     }
     this.outbox.resume();
   }
@@ -186,9 +189,7 @@ export class Core {
       this.#sessionId = place.sessionId;
       this.progress.reset(place.cursor);
     }
-    for (const { topic, options, createdAt } of subscriptions) {
-      this.subscriptions.recall(topic, options, createdAt);
-    }
+    for (const one of subscriptions) this.subscriptions.recall(one);
     return remembered;
   }
 }

@@ -13,10 +13,17 @@ export interface SocketEvents {
   /**
    * The last event, exactly once.
    *
-   * @param retryAfter what a refused upgrade asked for, in milliseconds, where it can be seen.
+   * @param refusal how the upgrade was answered, where that can be seen.
    * @param cause the platform's error, where it tells one.
    */
-  closed(code: number, retryAfter?: number, cause?: unknown): void;
+  closed(code: number, refusal?: Refusal, cause?: unknown): void;
+}
+
+/** An upgrade that was answered with an HTTP status. */
+export interface Refusal {
+  readonly status: number;
+  /** Milliseconds. */
+  readonly retryAfter: number | undefined;
 }
 
 /** What is used of a WebSocket. The browser's is one, and that of the package `ws`. */

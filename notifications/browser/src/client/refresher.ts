@@ -14,7 +14,7 @@ export interface RefresherContext {
   readonly config: Pick<NotificationClientConfig, "auth">;
   readonly environment: Pick<Environment, "after" | "elapsed" | "random">;
   readonly events: Events;
-  readonly link: Pick<Link, "send" | "retries" | "fail" | "tellCircuit">;
+  readonly link: Pick<Link, "retries" | "fail" | "tellCircuit">;
   readonly requests: Requests;
 }
 
@@ -73,9 +73,8 @@ export class Refresher {
   }
 
   #send(token: string): void {
-    const { events, link, requests } = this.#context;
-    const id = requests.newId();
-    requests.expect(id, {
+    const { events, requests } = this.#context;
+    requests.ask({ type: "refresh", token }, {
       ok: (frame) => {
         if (frame.type === "refreshed") this.start(frame.expiresIn);
       },
@@ -88,7 +87,6 @@ export class Refresher {
         events.emit({ type: "server_error", error });
       },
     });
-    link.send({ type: "refresh", id, token });
   }
 
   #again(retryAfter: number | undefined): void {

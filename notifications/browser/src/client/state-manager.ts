@@ -28,14 +28,18 @@ export interface Place {
   readonly cursor: Cursor;
 }
 
+export interface RememberedSubscription {
+  readonly topic: string;
+  readonly options: SubscribeOptions;
+  readonly createdAt: Date;
+  /** How far the replay with which it began had come, where that was not done. */
+  readonly replayFrom?: Cursor;
+}
+
 export interface Remembered {
   readonly clientId: string;
   readonly place: Place | undefined;
-  readonly subscriptions: readonly {
-    readonly topic: string;
-    readonly options: SubscribeOptions;
-    readonly createdAt: Date;
-  }[];
+  readonly subscriptions: readonly RememberedSubscription[];
 }
 
 export interface StateContext {
@@ -84,7 +88,7 @@ export class StateManager {
     this.#timer = undefined;
     if (this.#clientId === undefined) return;
     const subscriptions = this.#context.subscriptions.entries.confirmed().map(
-      ({ topic, options, createdAt }) => ({ topic, options, createdAt }),
+      ({ topic, options, createdAt, replayFrom }) => ({ topic, options, createdAt, replayFrom }),
     );
     const state = {
       version: VERSION,
@@ -147,7 +151,9 @@ const readState = shape({
   clientId: text,
   sessionId: maybe(text),
   cursor: maybe(cursor),
-  subscriptions: listed(shape({ topic: text, options: object, createdAt: instant })),
+  subscriptions: listed(
+    shape({ topic: text, options: object, createdAt: instant, replayFrom: maybe(cursor) }),
+  ),
 });
 
 /** @throws when it is not one of ours. */

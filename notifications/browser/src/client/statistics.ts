@@ -28,7 +28,7 @@ export class Statistics {
     return {
       messagesReceived: this.received,
       reconnectCount: Math.max(0, this.#connections - 1),
-      averageLatency: this.#latencies === 0 ? 0 : this.#latencySum / this.#latencies,
+      averageLatency: this.#latencySum / this.#latencies || 0,
       uptime: state.status === "connected" ? now - state.connectedAt.getTime() : 0,
       lastHeartbeat: new Date(this.#lastHeartbeat),
     };

@@ -8,11 +8,11 @@ const ALPHABET = /^[\w.$*-]*$/; // with what a mistake may be made of; \w is ASC
 
 /** What is wrong with a text, and how to say it. The first that applies is told. */
 const MISTAKES = {
-  "not-a-string": "A topic is a text.",
+  "not-a-string": "Write a topic, such as user.1.orders.",
   empty: "Write a topic, such as user.1.orders.",
   "too-long": `A topic has at most ${MAX_BYTES} characters.`,
   "too-many-segments": `A topic has at most ${MAX_SEGMENTS} segments.`,
-  "bad-character": "A topic is made of letters, digits, _ and -, with dots between segments.",
+  "bad-character": "Use letters, digits, _, - and dots.",
   "empty-segment": "A segment is empty: write something before and after each dot.",
   "segment-too-long": `A segment has at most ${MAX_SEGMENT} characters.`,
   "wildcard-in-topic": "Wildcards are for subscriptions: name one topic.",
@@ -76,30 +76,13 @@ function mistakeIn(text: unknown, wildcards: boolean): Mistake | undefined {
   if (segments.length > MAX_SEGMENTS) return "too-many-segments";
   if (!ALPHABET.test(text)) return "bad-character";
   for (const [index, segment] of segments.entries()) {
-    const mistake = mistakeInSegment(
-      segment,
-      index === 0,
-      index === segments.length - 1,
-      wildcards,
-    );
-    if (mistake !== undefined) return mistake;
+    if (segment === "") return "empty-segment";
+    if (segment.length > MAX_SEGMENT) return "segment-too-long";
+    if (segment.includes("*")) {
+      if (!wildcards) return "wildcard-in-topic";
+      if (!/^\*\*?$/.test(segment)) return "partial-wildcard";
+      if (segment === "**" && index < segments.length - 1) return "wildcard-not-last";
+    } else if (segment.includes("$") && (index > 0 || segment !== SYSTEM)) return "dollar";
   }
-  return undefined;
-}
-
-function mistakeInSegment(
-  segment: string,
-  first: boolean,
-  last: boolean,
-  wildcards: boolean,
-): Mistake | undefined {
-  if (segment === "") return "empty-segment";
-  if (segment.length > MAX_SEGMENT) return "segment-too-long";
-  if (segment.includes("*")) {
-    if (!wildcards) return "wildcard-in-topic";
-    if (segment === "**") return last ? undefined : "wildcard-not-last";
-    return segment === "*" ? undefined : "partial-wildcard";
-  }
-  if (segment.includes("$") && !(first && segment === SYSTEM)) return "dollar";
   return undefined;
 }

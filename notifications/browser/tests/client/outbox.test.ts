@@ -34,7 +34,7 @@ interface Sent {
 
 class Bench {
   readonly clock = new Clock();
-  readonly requests = new Requests();
+  readonly requests = new Requests(() => undefined);
   readonly outbox: Outbox;
   sent: number[] = [];
   rejected: Record<string, string> = {};

@@ -59,7 +59,7 @@ describe("in Node", () => {
         closed: (...how) => resolve(how),
       });
     });
-    expect(await closed).toEqual([1006, 7_000, new Error("The server answered with 503.")]);
+    expect(await closed).toEqual([1006, { status: 503, retryAfter: 7_000 }, expect.any(Error)]);
   });
 
   it("tells why there was no connection", async () => {

@@ -11,10 +11,10 @@ import type { NotificationClientConfig } from "../types.ts";
 export function sharing(environment: Environment, config: NotificationClientConfig): Environment {
   // Gathered messages are for one client: others would wait with it.
   const isWanted = config.shared !== false && config.batch === undefined;
-  // Node 24 has the other two, and no tabs.
+  // Node has locks and channels too, by now; it has no tabs.
   const canShare =
-    typeof document !== "undefined" &&
-    globalThis.navigator?.locks !== undefined &&
+    environment.kind === "browser" &&
+    "locks" in navigator &&
     typeof BroadcastChannel !== "undefined";
   return isWanted && canShare ? openLater(environment, () => import("./sharing.ts")) : environment;
 }

@@ -92,6 +92,8 @@ export class Switchboard implements Board, TrunkEvents {
   #admit({ from, line, kept }: ToLeader, hello: string, post: (message: ToTab) => void): void {
     const [auth] = parse(hello);
     if (auth === undefined) return;
+    const before = this.#callers.get(from);
+    if (before !== undefined) before.isOpen = false; // what it asked for is answered to nobody
     const caller = new Caller(from, line, auth, kept, post);
     this.#callers.set(from, caller);
     if (this.#welcome !== undefined) this.#greet(caller, this.#welcome);
@@ -148,7 +150,8 @@ export class Switchboard implements Board, TrunkEvents {
 
   sendAway(caller: Caller): void {
     caller.sendAway();
-    this.#callers.delete(caller.tab);
+    // The tab may have come back on another line since.
+    if (this.#callers.get(caller.tab) === caller) this.#callers.delete(caller.tab);
     this.#hangUp(caller);
     this.sweepLater();
   }
