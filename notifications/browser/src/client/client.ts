@@ -41,9 +41,7 @@ export function createClient(
       subscriptions.remove(id);
     },
     getConnectionState: () => link.machine.state,
-    onStateChange: (listener) => {
-      link.machine.listen(listener);
-    },
+    onStateChange: (listener) => link.machine.listen(listener),
     onEvent: (listener) => events.listen(listener),
     getStats: () => ({
       ...statistics.read(link.machine.state, environment.now()),

@@ -1,5 +1,6 @@
 /** The parts of a client, put together: each takes what it needs of the others from here. */
 import { Acknowledger } from "./acknowledger.ts";
+import { check } from "./config.ts";
 import { Backlog } from "./delivery.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { type ConnectionError, NotificationError } from "./errors.ts";
@@ -47,6 +48,7 @@ export class Core {
   #unhide: Cancel | undefined;
 
   constructor(config: NotificationClientConfig, surroundings: Environment) {
+    check(config);
     const debug = config.debug === true ? surroundings.debug : (): void => undefined;
     this.config = config;
     this.environment = { ...surroundings, debug };

@@ -21,7 +21,7 @@ export function encode(frame: object): string {
     // A BigInt, a circle, or a toJSON that throws.
   }
   if (text === "" || LONE_SURROGATE.test(text) || !isSound(JSON.parse(text), MAX_LEVELS)) {
-    const message = "Send what JSON can hold: whole characters, not too deep, not too many keys.";
+    const message = "This is more than JSON holds, or than the server reads.";
     throw new NotificationError("BAD_FRAME", message);
   }
   return text;

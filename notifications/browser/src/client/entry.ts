@@ -132,10 +132,10 @@ export function hasFields(object: object): boolean {
   return Object.values(object).some((value) => value !== undefined);
 }
 
-/** Whether two subscriptions can share the server's. */
+/** Whether two subscriptions can share the server's. Where they begin is each one's own affair. */
 export function agree(one: SubscribeOptions, other: SubscribeOptions): boolean {
-  const terms = ({ replayMissed, maxReplayAge, since, filter }: SubscribeOptions): string =>
-    textOf([replayMissed, maxReplayAge, since, filter]);
+  const terms = ({ replayMissed, maxReplayAge, filter }: SubscribeOptions): string =>
+    textOf([replayMissed, maxReplayAge, filter]);
   return terms(one) === terms(other);
 }
 

@@ -1,4 +1,5 @@
 /** Keeps what has to survive a reload: who this client is, its session, its place, its topics. */
+import { isClientId } from "./config.ts";
 import type { Cursor } from "./cursor.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { asError } from "./errors.ts";
@@ -159,6 +160,6 @@ const readState = shape({
 /** @throws when it is not one of ours. */
 function remembered(wire: Wire): Remembered | undefined {
   const { sessionId, cursor, ...state } = readState(wire);
-  if (wire["version"] !== VERSION || !/^[\w-]{1,128}$/.test(state.clientId)) return undefined;
+  if (wire["version"] !== VERSION || !isClientId(state.clientId)) return undefined;
   return { ...state, place: cursor && sessionId !== undefined ? { sessionId, cursor } : undefined };
 }
