@@ -6,9 +6,13 @@ import type { Events } from "./events.ts";
 import type { Link } from "./link.ts";
 import type { Requests } from "./requests.ts";
 import type { NotificationClientConfig } from "./types.ts";
+import { within } from "./within.ts";
 
 /** Part of a token's life after which it is replaced, if the server has not asked before. */
 const LIFE = 0.9;
+
+/** For the function that gets a token; in a connection's beginning it has as long. */
+const TIMEOUT = 15_000;
 
 export interface RefresherContext {
   readonly config: Pick<NotificationClientConfig, "auth">;
@@ -58,7 +62,7 @@ export class Refresher {
     const { tokens } = link.retries;
     tokens.pass();
     try {
-      const token = await auth();
+      const token = await within(TIMEOUT, environment, auth());
       tokens.success();
       if (life === this.#life) this.#send(token);
     } catch (thrown) {

@@ -18,10 +18,13 @@ import type { SubscribeOptions } from "./frames.ts";
 import type { StateStorage } from "./storage.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import type { NotificationClientConfig } from "./types.ts";
+import { within } from "./within.ts";
 
 /** A cursor that moves is written at most so often; anything else at once. */
 const EVERY = 250;
 const VERSION = 1;
+/** A storage that takes longer has failed. */
+const TIMEOUT = 5_000;
 
 /** A session, and where its handlers are. */
 export interface Place {
@@ -127,10 +130,11 @@ export class StateManager {
 
   async #read(): Promise<Remembered | undefined> {
     const kept = await this.#try((storage) => storage.get(this.#key));
+    if (!kept) return undefined;
     try {
-      return remembered(JSON.parse(kept ?? "") as Wire);
-    } catch {
-      return undefined; // nothing there, or something else
+      return remembered(JSON.parse(kept) as Wire);
+    } catch (error) {
+      return this.#failed(error);
     }
   }
 
@@ -138,13 +142,16 @@ export class StateManager {
     const storage = this.#storage;
     if (storage === undefined) return undefined;
     try {
-      return await use(storage);
+      return await within(TIMEOUT, this.#context.environment, use(storage));
     } catch (error) {
       if (this.#storage === undefined) return undefined;
       this.#storage = undefined; // told once, and not used any more
-      this.#context.events.emit({ type: "storage_failed", error: asError(error) });
-      return undefined;
+      return this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): undefined {
+    this.#context.events.emit({ type: "storage_failed", error: asError(error) });
   }
 }
 
