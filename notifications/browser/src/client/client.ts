@@ -44,7 +44,7 @@ export function createClient(
     onStateChange: (listener) => link.machine.listen(listener),
     onEvent: (listener) => events.listen(listener),
     getStats: () => ({
-      ...statistics.read(link.machine.state, environment.now()),
+      ...statistics.read(link.machine.state, environment.elapsed()),
       messagesSent: outbox.published,
       failures: [...link.retries.failures],
       circuit: link.retries.circuit,

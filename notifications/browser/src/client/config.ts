@@ -88,5 +88,5 @@ export function check(config: NotificationClientConfig): void {
 }
 
 function must(option: string, isMeant: boolean): void {
-  if (!isMeant) throw new TypeError(`\`${option}\` can not be so.`);
+  if (!isMeant) throw new TypeError(`\`${option}\` is wrong.`);
 }

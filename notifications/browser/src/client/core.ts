@@ -64,7 +64,8 @@ export class Core {
     this.link.machine.listen((state) => {
       // Before the application's listeners, which may look at the figures.
       if (state.status === "connected") {
-        this.statistics.connected(state.latency, surroundings.now());
+        const { latency } = state;
+        this.statistics.connected(latency, surroundings.now(), surroundings.elapsed());
       }
       debug(state.status, state);
     });

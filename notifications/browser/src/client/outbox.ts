@@ -28,7 +28,7 @@ const DEFAULT_FRAME_BYTES = 65_536;
 
 export interface OutboxContext {
   readonly config: Pick<NotificationClientConfig, "queueConfig">;
-  readonly environment: Pick<Environment, "after" | "now" | "newId">;
+  readonly environment: Pick<Environment, "after" | "elapsed" | "newId">;
   readonly link: Pick<Link, "sendText">;
   readonly requests: Requests;
 }
@@ -75,7 +75,7 @@ export class Outbox {
     return new Promise((resolve, reject) => {
       const id = this.#context.requests.newId();
       const text = this.#encode(id, topic, payload, options);
-      this.#waiting.push({ id, text, queuedAt: this.#context.environment.now(), resolve, reject });
+      this.#waiting.push({ id, text, queuedAt: this.#context.environment.elapsed(), resolve, reject });
       this.#flush();
       this.#bound();
       this.#watchAge();
@@ -117,6 +117,7 @@ export class Outbox {
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
     const { idempotencyKey = this.#context.environment.newId(), ...metadata } = options;
+    metadata.expiresAt?.toISOString(); // throws for an invalid date, which JSON would make null
     const text = encode({
       type: "publish",
       id,
@@ -195,7 +196,7 @@ export class Outbox {
     this.#expiry?.();
     this.#expiry = undefined;
     const { maxAge } = this.#config;
-    const now = this.#context.environment.now();
+    const now = this.#context.environment.elapsed();
     for (const queue of [this.#again, this.#waiting]) {
       for (let head = queue[0]; head !== undefined; head = queue[0]) {
         const left = head.queuedAt + maxAge - now;

@@ -8,12 +8,12 @@ const ALPHABET = /^[\w.$*-]*$/; // with what a mistake may be made of; \w is ASC
 
 /** What is wrong with a text, for a person. An enum, because bundlers write its texts in place. */
 export enum Mistake {
-  NOT_A_STRING = "A topic is a text, such as user.1.orders.",
+  NOT_A_STRING = "Write a topic, such as user.1.orders.",
   EMPTY = "Write a topic, such as user.1.orders.",
   TOO_LONG = "A topic has at most 255 characters.",
   TOO_MANY_SEGMENTS = "A topic has at most 8 segments.",
   BAD_CHARACTER = "Use letters, digits, _, - and dots.",
-  EMPTY_SEGMENT = "A segment is empty: write something before and after each dot.",
+  EMPTY_SEGMENT = "Write something before and after each dot.",
   SEGMENT_TOO_LONG = "A segment has at most 64 characters.",
   WILDCARD_IN_TOPIC = "Wildcards are for subscriptions: name one topic.",
   WILDCARD_NOT_LAST = "** can only be the last segment.",

@@ -48,7 +48,7 @@ class Bench {
       config: { queueConfig },
       environment: {
         after: this.clock.after,
-        now: this.clock.now,
+        elapsed: this.clock.now,
         newId: () => `key-${(this.#ids += 1)}`,
       },
       link: {
