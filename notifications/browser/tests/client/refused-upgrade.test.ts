@@ -33,7 +33,7 @@ async function statesAfter(refusal: string): Promise<[ConnectionState[], Failure
   return [states.slice(0, 2), client.getStats().failures[0]];
 }
 
-it.each(["404 Not Found", "403 Forbidden", "400 Bad Request"])("%s ends it", async (refusal) => {
+it.each(["404 Not Found", "403 Forbidden", "302 Found"])("%s ends it", async (refusal) => {
   const [states, failure] = await statesAfter(refusal);
   expect(states[1]).toMatchObject({ status: "disconnected", reason: "protocol_error" });
   // No close came, so there is no code of one.
