@@ -112,6 +112,19 @@ def _proven(proof: UserProof, rows: Sequence[tuple[Any, ...]]) -> Principal | No
     )
 
 
+def find_principal(principal_id: str, *, now: datetime) -> Principal | None:
+    """Return who is named `user:<id>` or `key:<identifier>`, with what it may do now; one query.
+
+    None where it may do nothing any more: the user is inactive, the key revoked or expired, either
+    deleted.
+    """
+    kind, _, name = principal_id.partition(":")
+    if kind == "user":
+        return find_user(int(name))
+    record = find_key(name, now=now, noted_within=timedelta(0))
+    return record.principal if record is not None and record.is_in_force else None
+
+
 def principal_of_user(user: User) -> Principal:
     """Return the principal of a user who is loaded already, such as a browser session's."""
     return _user_principal(

@@ -9,9 +9,11 @@ from bellwether_client.frames import (
     Disconnect,
     ErrorFrame,
     GapFrame,
+    HeldSubscription,
     Pong,
     ReplayComplete,
     ServerFrame,
+    Subscribed,
     TokenExpiring,
     Unsubscribed,
 )
@@ -59,6 +61,12 @@ class Dispatcher:
                 self._inbox.replay_complete(frame)
             case TokenExpiring():
                 self._tokens.refresh()
+            case Subscribed() if frame.id is None:
+                self._subscriptions.begun_by_others(
+                    HeldSubscription(
+                        frame.subscription_id, frame.topic, frame.options, frame.created_at
+                    )
+                )
             case Unsubscribed():
                 self._unsubscribed(frame)
             case ErrorFrame():

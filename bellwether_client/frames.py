@@ -45,11 +45,15 @@ class AuthSuccess:
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """A subscription is in force; it begins at the cursor."""
+    """A subscription is in force; it begins at the cursor.
 
-    id: RequestId
+    id: None when others began it. options: what they said then.
+    """
+
+    id: RequestId | None
     subscription_id: str
     topic: str
+    options: dict[str, Any]
     created_at: datetime
     cursor: Cursor
 

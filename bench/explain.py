@@ -1,4 +1,4 @@
-"""Print the plans of the log's hot queries on PostgreSQL, at a million rows.
+"""Print the plans of the hot queries on PostgreSQL, at a million rows.
 
 A database of its own is filled as bench.purge does; then each query is run by the code that runs
 it in service, and what was sent is explained. Exit status 1 when a plan reads a large table
@@ -10,15 +10,18 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Any, Final
 
+from bench import clients_in_bulk
 from bench.purge import add_options, filled_database
 
 _LARGE: Final = ("notifications_message", "notifications_topic", "notifications_idempotencykey")
 _SCAN: Final = re.compile(
     r"((?:Index Only|Index|Seq|Bitmap Heap) Scan(?: Backward)?)(?: using (\S+))? on (\S+)"
 )
-_STATEMENTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_STATEMENTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
 def main() -> int:
@@ -31,7 +34,8 @@ def main() -> int:
     wanting = 0
     with filled_database(options.postgres, name, rows=options.rows, topics=options.topics):
         _prepare()
-        for title, work in _queries():
+        clients_in_bulk.fill()
+        for title, work in chain(_queries(), clients_in_bulk.queries()):
             for statement, plan in _explained(work):
                 steps, milliseconds = _short(plan)
                 print(f"{title}: {statement}\n    {'; '.join(steps)} ({milliseconds} ms)")
@@ -48,6 +52,7 @@ def _prepare() -> None:
     # A server-side cursor's statement is not captured.
     connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
     with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")  # that is for what is done in service
         cursor.execute(
             "INSERT INTO notifications_idempotencykey (publisher, key, digest, message_id, topic, "
             "seq, partition, \"offset\", published_at, expires_at) SELECT 'user:' || n % 1000, "
@@ -55,6 +60,7 @@ def _prepare() -> None:
             "FROM generate_series(1, 200000) AS n"
         )
         cursor.execute("ANALYZE")
+        cursor.execute("RESET statement_timeout")
 
 
 def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -66,6 +72,7 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
     from notifications.log import purge
     from notifications.log.append import append
     from notifications.log.headlines import first_since, read_headlines
+    from notifications.log.newest import read_newest
     from notifications.log.read import (
         find_topics,
         read_at,
@@ -112,6 +119,16 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "messages at offsets", lambda: read_at(topic.partition_id, range(1_000, 9_000, 17))
     yield "the youngest", lambda: first_since(to_ms(now - timedelta(minutes=1)), limit=100_000)
     yield "topics of patterns", lambda: find_topics(topic.partition_id, ["shop.7.*", "shop.7.t7"])
+    yield (
+        "topics of a pattern with a wildcard inside",
+        lambda: find_topics(topic.partition_id, ["shop.*.t7"]),
+    )
+    heads = read_state().heads
+    for pattern, count in (("shop.7.*", 10), ("shop.7.*", 1_000), (topic.name, 1_000)):
+        yield (
+            f"newest {count} of {pattern}",
+            partial(read_newest, pattern, [topic.partition_id], heads, count),
+        )
     yield "purged topics", lambda: read_purged(topic.partition_id, 1_000, ["shop.7.*"])
     page: dict[str, Any] = {
         "topic": topic.name,
@@ -153,7 +170,7 @@ def _explained(work: Callable[[], Any]) -> Iterator[tuple[str, list[str]]]:
         seen.add(short)
         with transaction.atomic(), connection.cursor() as cursor:
             # The insertions of the log are of rows that are there by now.
-            analyze = "" if text.startswith("INSERT") else "ANALYZE, "
+            analyze = "" if "INSERT INTO" in text else "ANALYZE, "
             cursor.execute(f"EXPLAIN ({analyze}COSTS, SUMMARY) {text}".replace("%", "%%"))
             plan = [line for (line,) in cursor.fetchall()]
             transaction.set_rollback(True)
@@ -164,8 +181,10 @@ def _shape(text: str) -> str:
     """Shorten a statement to what it does to which table, and by what."""
     text = " ".join(text.replace('"', "").replace("notifications_", "").split())
     text = re.sub(r"SELECT .*? FROM", "SELECT … FROM", text, count=1)
-    text = re.sub(r"\(VALUES .*?\) AS", "(VALUES …) AS", text)
-    text = re.sub(r"VALUES .*?(?= ON CONFLICT|$)", "VALUES …", text)
+    text = re.sub(r"\(VALUES .*?\)\)", "(VALUES …)", text)
+    text = re.sub(r"(?<!\()VALUES .*?(?= ON CONFLICT|$)", "VALUES …", text)
+    # What differs only in its values is one statement.
+    text = re.sub(r"'[\d :.+-]{20,}'::timestamptz|(?<=[=<>] )\d+\b", "…", text)
     text = re.sub(r"IN \([^S].*?\)", "IN (…)", text)
     return text if len(text) <= 300 else text[:299] + "…"
 
@@ -177,7 +196,7 @@ def _short(plan: list[str]) -> tuple[list[str], str]:
     for line in plan:
         if found := _SCAN.search(line):
             kind, index, table = found.groups()
-            if kind == "Seq Scan" and table not in _LARGE:
+            if kind == "Seq Scan" and table not in (*_LARGE, *clients_in_bulk.LARGE):
                 kind = "All of"
             steps.append(" ".join(part for part in (kind, index or table) if part))
         elif found := re.search(r"Bitmap Index Scan on (\S+)", line):

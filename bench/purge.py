@@ -1,43 +1,58 @@
-"""Purge a large log while others append to it and read it; print one JSON line.
+"""Purge a large log while others append to it, read it, and resume; print one JSON line.
 
 A million messages over many topics are copied into a database of its own, older than the general
-retention. Then the sweep purges them, while one thread appends as fast as it can and another reads
-ranges of what is kept, looking for holes. It shows how long purging makes a publisher wait.
+retention. Then the sweeps purge them, while one thread appends as fast as it can and another reads
+ranges of what is kept, looking for holes. Beside them a server serves the same database, and its
+clients go and come back all the time: each looks for what it missed or got twice, and for messages
+that came after they had expired. It shows how long purging makes a publisher wait.
 """
 
 import argparse
+import asyncio
+import io
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 from psycopg import sql
 
+from bench.beside import PARTITIONS, PAYLOAD, Appender, Locks, Reader
 from bench.servers.database import url_of
+from bench.servers.process import free_port, serving
+from bench.servers.worker import worker
 
 _SETTINGS: Final = "config.settings.development"
-_PARTITIONS: Final = 16
-_PAYLOAD: Final = '{"order":123,"state":"paid","note":"' + "x" * 240 + '"}'
+_ROOT: Final = Path(__file__).resolve().parents[1]
 _BEFORE: Final = 3.0
 """Seconds of appending before the purge begins, to compare with."""
+LOCK_WAIT_MS: Final = 200
+"""The longest wait for a lock that a run may show."""
+_CLIENTS: Final = 20
+_CATCH_UP: Final = 60
+"""Seconds that the clients have at the end to get what is left for them."""
 
 
 def main() -> int:
-    """Run the benchmark; return 0 when no hole was read and everything old was purged."""
+    """Run the benchmark; return 0 when everything old was purged and nothing went wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     options = add_options(parser).parse_args()
     name = f"bw_bench_{os.getpid()}_purge"
     with filled_database(options.postgres, name, rows=options.rows, topics=options.topics) as url:
-        result = _measure(url, rows=options.rows)
+        result = asyncio.run(_measure(url, rows=options.rows))
     print(json.dumps({"benchmark": "purge", "topics": options.topics, **result}))
-    return 0 if result["purged"] == options.rows and not result["holes"] else 1
+    found = faults(result)
+    for fault in found:
+        print(fault, file=sys.stderr)
+    return 1 if found else 0
 
 
 def add_options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -84,8 +99,8 @@ def _fill(url: str, *, rows: int, topics: int) -> None:
 
     begin = int((time.time() - 9 * 86_400) * 1000)
     names = [f"shop.{number % 500}.t{number}" for number in range(topics)]
-    homes = [partition_of(name, _PARTITIONS) for name in names]
-    heads, seqs = [0] * _PARTITIONS, [0] * topics
+    homes = [partition_of(name, PARTITIONS) for name in names]
+    heads, seqs = [0] * PARTITIONS, [0] * topics
     with psycopg.connect(url) as connection, connection.cursor() as cursor:
         with cursor.copy(
             'COPY notifications_message (id, partition_id, "offset", topic_id, seq, payload, '
@@ -103,7 +118,7 @@ def _fill(url: str, *, rows: int, topics: int) -> None:
                         heads[homes[topic]],
                         topic + 1,
                         seqs[topic],
-                        _PAYLOAD,
+                        PAYLOAD.decode(),
                         "",
                         "system",
                         to_datetime(moment),
@@ -122,20 +137,67 @@ def _fill(url: str, *, rows: int, topics: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def _measure(url: str, *, rows: int) -> dict[str, Any]:
+@asynccontextmanager
+async def _served() -> AsyncIterator[tuple[int, str]]:
+    """Serve the database; yield the port, and an API key that may subscribe to everything."""
+    from django.core.management import call_command
+
+    key = io.StringIO()
+    await asyncio.to_thread(
+        call_command, "create_api_key", "bench", grant_subscribe=["**"], stdout=key
+    )
+    port = free_port()
+    command = [sys.executable, "manage.py", "serve", "--host=127.0.0.1", f"--port={port}"]
+    own = {"NOTIFICATIONS_EMBEDDED_SWEEPS": "off", "NOTIFICATIONS_RATE_LIMITS": "off"}
+    async with serving(command, cwd=_ROOT, env=os.environ | own, port=port, ready="/readyz"):
+        yield port, key.getvalue().strip()
+
+
+def _seqs() -> dict[str, int]:
+    from notifications.models import Topic
+
+    wanted = [f"brief.t{number}" for number in range(_CLIENTS)]
+    wanted += [f"shop.{number % 500}.t{number}" for number in range(1_000)]
+    found = dict(Topic.objects.filter(name__in=wanted).values_list("name", "seq"))
+    return {name: found.get(name, 0) for name in wanted}
+
+
+def _patterns(number: int) -> list[str]:
+    # Ten of one partition each, and one that every partition can have.
+    few = [f"shop.{number * 10 + one}.*" for one in range(10)]
+    return [*few, f"shop.*.t{number}", f"brief.t{number}"]
+
+
+async def _measure(url: str, *, rows: int) -> dict[str, Any]:
+    async with _served() as (port, token), worker("bench.load.absences") as clients:
+        await clients.ask(
+            "begin",
+            within=60,
+            port=port,
+            token=token,
+            begins=await asyncio.to_thread(_seqs),
+            patterns=[_patterns(number) for number in range(_CLIENTS)],
+        )
+        result = await asyncio.to_thread(_purge, url, rows=rows)
+        ends = await asyncio.to_thread(_seqs)
+        found = await clients.ask("end", within=_CATCH_UP + 30, ends=ends, seconds=_CATCH_UP)
+    return result | {"clients": {"clients": _CLIENTS, **found}}
+
+
+def _purge(url: str, *, rows: int) -> dict[str, Any]:
     from django.utils import timezone
 
-    from notifications.services.retention import sweep_retention
+    from notifications.services.retention import sweep_expired_messages, sweep_retention
 
     stop = threading.Event()
-    appender, reader, locks = _Appender(stop), _Reader(stop), _Locks(stop, url)
+    appender, reader, locks = Appender(stop, brief=_CLIENTS), Reader(stop), Locks(stop, url)
     threads = [threading.Thread(target=one.run) for one in (appender, reader, locks)]
     for thread in threads:
         thread.start()
     time.sleep(_BEFORE)
     appender.begin("during")
     began = time.perf_counter()
-    purged, runs = 0, 0
+    purged, expired, runs = 0, 0, 0
     longest_run = 0.0
     while True:
         run_began = time.perf_counter()
@@ -145,6 +207,7 @@ def _measure(url: str, *, rows: int) -> dict[str, Any]:
         print(f"run {runs}: {purged:,} purged", file=sys.stderr)
         if not count:
             break
+        expired += sweep_expired_messages(now=timezone.now())
     seconds = time.perf_counter() - began
     stop.set()
     for thread in threads:
@@ -152,6 +215,7 @@ def _measure(url: str, *, rows: int) -> dict[str, Any]:
     return {
         "rows": rows,
         "purged": purged,
+        "expired": expired,
         "seconds": round(seconds, 1),
         "rows_per_s": round(purged / seconds),
         "runs": runs,
@@ -165,6 +229,21 @@ def _measure(url: str, *, rows: int) -> dict[str, Any]:
     }
 
 
+def faults(result: dict[str, Any]) -> list[str]:
+    """Return what a run shows that must not be, and what it had to show to be worth anything."""
+    clients = result["clients"]
+    wrong = {name: result[name] for name in ("holes", "errors") if result[name]}
+    broken = ("late", "missing", "repeated", "gaps", "unrecovered", "errors")
+    wrong |= {f"clients: {name}": clients[name] for name in broken if clients[name]}
+    if result["purged"] != result["rows"]:
+        wrong["purged"] = result["purged"]
+    if result["longest_lock_wait_ms"] > LOCK_WAIT_MS:
+        wrong["longest_lock_wait_ms"] = result["longest_lock_wait_ms"]
+    needed = ("resumes", "replayed", "live", "in_time", "withheld")
+    wrong |= {f"clients: {name}": 0 for name in needed if not clients[name]}
+    return [f"{name} is {value}" for name, value in wrong.items()]
+
+
 def _spread(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
     at = {"p50": 0.5, "p99": 0.99}
@@ -172,100 +251,6 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"count": len(ordered)} | {
         name: round(value * 1000, 1) for name, value in (found | {"max": ordered[-1]}).items()
     }
-
-
-class _Appender:
-    """Appends ten messages at a time to topics of all partitions, one batch after the other."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self.took: dict[str, list[float]] = {"before": [], "during": []}
-        self.errors = 0
-        self._stop = stop
-        self._phase = "before"
-
-    def begin(self, phase: str) -> None:
-        self._phase = phase
-
-    def run(self) -> None:
-        from django.db import DatabaseError, connection
-
-        from notifications.log.append import append
-        from notifications.log.records import Publication
-        from notifications.topics.partitions import partition_of
-
-        number = 0
-        while not self._stop.is_set():
-            publications = []
-            for _ in range(10):
-                number += 1
-                topic = f"shop.{number % 500}.t{number % 1000}"
-                publications.append(
-                    Publication(
-                        topic=topic,
-                        partition=partition_of(topic, _PARTITIONS),
-                        payload=_PAYLOAD.encode(),
-                    )
-                )
-            began = time.perf_counter()
-            try:
-                append(publications)
-            except DatabaseError as error:
-                self.errors += 1
-                print(f"append: {error}", file=sys.stderr)
-            self.took[self._phase].append(time.perf_counter() - began)
-        connection.close()
-
-
-class _Reader:
-    """Reads what is appended, partition by partition, and counts offsets that are not there."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self.reads = self.holes = self.errors = 0
-        self._stop = stop
-
-    def run(self) -> None:
-        from django.db import DatabaseError, connection
-
-        from notifications.log.read import CHUNK, read_range, read_state
-
-        places = dict(enumerate(read_state().heads))
-        while not self._stop.is_set():
-            for partition, place in places.items():
-                try:
-                    records = read_range(partition, place, place + CHUNK).records
-                except DatabaseError as error:
-                    self.errors += 1
-                    print(f"read: {error}", file=sys.stderr)
-                    continue
-                self.reads += 1
-                for record in records:
-                    self.holes += record.offset - places[partition] - 1
-                    places[partition] = record.offset
-            time.sleep(0.01)
-        connection.close()
-
-
-class _Locks:
-    """Looks who waits for a lock, every few milliseconds, and for how long already."""
-
-    def __init__(self, stop: threading.Event, url: str) -> None:
-        self.longest = 0.0
-        self.samples = 0
-        self._stop = stop
-        self._url = url
-
-    def run(self) -> None:
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            while not self._stop.is_set():
-                row = connection.execute(
-                    "SELECT extract(epoch FROM max(clock_timestamp() - query_start)) * 1000 "
-                    "FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                ).fetchone()
-                self.samples += 1
-                if row is not None and row[0] is not None:
-                    self.longest = max(self.longest, float(row[0]))
-                time.sleep(0.005)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Many clients come back at once: what it costs the server to give each what it missed.
 
 Prints a JSON line for a server that was restarted meanwhile, so that its replay cache is empty,
-and one for a server that was not. With --away, one line for a client of few topics that was away
+and one for a server that was not. With --purged, messages that none of them wants were purged
+meanwhile, in every partition. With --away, one line for a client of few topics that was away
 while many messages went to others. bench/README.md explains them.
 """
 
@@ -32,6 +33,7 @@ _CALM_SECONDS: Final = 1.0
 _WATCH_SECONDS: Final = 0.05
 _BATCH: Final = 500
 _AWAY_TOPICS: Final = 1_000
+_PURGED_TOPICS: Final = 400
 _READS: Final = ("bellwether_replay_reads_total", "bellwether_log_reads_total")
 
 _FILL_TOPICS = """
@@ -58,6 +60,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--missed", type=int, default=20, help="messages that each client missed")
     parser.add_argument("--users", type=int, default=0, help="with a token each; 0: one API key")
     parser.add_argument("--topics", type=int, default=50, help="each client wants one of them")
+    parser.add_argument("--purged", action="store_true", help="others' messages were purged")
     parser.add_argument("--away", action="store_true", help="one client, away for long")
     parser.add_argument("--others", type=int, default=300_000, help="away: others' messages")
     parser.add_argument("--timeout", type=float, default=120, help="seconds for each client")
@@ -179,10 +182,27 @@ async def leave(
 def show(figures: dict[str, Any], mode: str, chosen: argparse.Namespace) -> bool:
     """Print the line of one run."""
     settings = {"users": chosen.users, "missed": chosen.missed, "payload_bytes": chosen.payload}
-    settings |= {"others": chosen.others} if mode == "away" else {"topics": chosen.topics}
+    settings |= (
+        {"others": chosen.others}
+        if mode == "away"
+        else {"topics": chosen.topics, "purged": chosen.purged}
+    )
     result = {"benchmark": "resume", "mode": mode, **figures, "settings": settings}
     report.emit(result | {"machine": report.machine()})
     return bool(figures["complete"])
+
+
+async def miss(
+    ours: Ours, server: Server, url: str, missed: Sequence[str], chosen: argparse.Namespace
+) -> set[int]:
+    """Publish what the clients miss; return the partitions it is in. With --purged, publish also
+    to topics that nobody has, in all partitions, and have all but the newest of each purged."""
+    if chosen.purged:
+        others = [f"bench.other-{number}.few" for number in range(_PURGED_TOPICS)]
+        await asyncio.to_thread(publish, server, others * 2, chosen.payload)
+        await ours.manage("policy", "bench.*.few", "--retention-count", "1", database_url=url)
+        await ours.manage("sweep", database_url=url)
+    return await asyncio.to_thread(publish, server, missed, chosen.payload)
 
 
 async def storm(ours: Ours, chosen: argparse.Namespace) -> bool:
@@ -193,11 +213,11 @@ async def storm(ours: Ours, chosen: argparse.Namespace) -> bool:
         tokens = await ours.tokens(url, chosen.users) if chosen.users else []
         async with ours.served(url) as server:
             await leave(server, clients, chosen, topics, chosen.clients, tokens)
-            partitions = await asyncio.to_thread(publish, server, missed, chosen.payload)
+            partitions = await miss(ours, server, url, missed, chosen)
         async with ours.served(url) as server:
             figures = await come_back(server, clients, ours, chosen, partitions)
             complete = show(figures, "restarted", chosen)
-            await asyncio.to_thread(publish, server, missed, chosen.payload)
+            await miss(ours, server, url, missed, chosen)
             figures = await come_back(server, clients, ours, chosen, partitions)
             return show(figures, "warm", chosen) and complete
 

@@ -2,12 +2,30 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
+
+class Env(environ.Env):  # type: ignore[misc]  # django-environ has no types
+    """Values from the environment; what cannot be read is named."""
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        """Return a value; raises ImproperlyConfigured, which says what to do."""
+        try:
+            return super().get_value(var, *args, **kwargs)
+        except ValueError as error:
+            # Without the value, which may be a secret in the wrong place.
+            raise ImproperlyConfigured(
+                f"{var} cannot be read. Set it as docs/settings.md says: {type(error).__name__}, "
+                "most likely text where a number is wanted."
+            ) from None
+
+
+env = Env()
 
 
 def use_default_settings() -> None:

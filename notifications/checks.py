@@ -4,6 +4,8 @@
 """
 
 import sqlite3
+from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +24,9 @@ LEAST_SQLITE = (3, 35)
 LEAST_FRAME = PAYLOAD_BYTES + 4 * 1024
 """A frame has to hold the largest payload and what is around it."""
 
+MOST_PARTITIONS = 128
+"""A resuming client sends its place in each within `auth`: 8 KiB, and 256 keys in an object."""
+
 _POSITIVE = (
     ("auth_timeout", "NOTIFICATIONS_AUTH_TIMEOUT_SECONDS"),
     ("heartbeat_interval", "NOTIFICATIONS_HEARTBEAT_INTERVAL_SECONDS"),
@@ -29,6 +34,7 @@ _POSITIVE = (
     ("retention", "NOTIFICATIONS_RETENTION_SECONDS"),
     ("session", "NOTIFICATIONS_SESSION_SECONDS"),
     ("sweep_interval", "NOTIFICATIONS_SWEEP_INTERVAL_SECONDS"),
+    ("write_timeout", "NOTIFICATIONS_WRITE_TIMEOUT_SECONDS"),
 )
 _NOT_NEGATIVE = (
     ("drain_window", "NOTIFICATIONS_DRAIN_WINDOW_SECONDS"),
@@ -41,9 +47,10 @@ _NOT_NEGATIVE = (
 
 @register("notifications")
 def check_channel_layer(**_: Any) -> list[CheckMessage]:
-    """E001: there is no bus."""
-    if "default" in getattr(settings, "CHANNEL_LAYERS", {}):
-        return []
+    """E001 and E005: there is no bus, or nobody knows where."""
+    layers = getattr(settings, "CHANNEL_LAYERS", {})
+    if "default" in layers:
+        return _wrong_hosts(layers["default"].get("CONFIG", {}).get("hosts", ()))
     return [
         Error(
             "There is no default channel layer, so servers cannot tell each other of messages.",
@@ -52,6 +59,30 @@ def check_channel_layer(**_: Any) -> list[CheckMessage]:
             id="notifications.E001",
         )
     ]
+
+
+def _wrong_hosts(hosts: Iterable[Any]) -> list[CheckMessage]:
+    addresses = [host.get("address", "") if isinstance(host, dict) else host for host in hosts]
+    return [
+        # Without the address, which may have a password in it.
+        Error(
+            f"Address number {place} of Redis is no URL that can be connected to.",
+            hint="Set REDIS_URL to redis://host:port, rediss://host:port or unix:///path; several "
+            "are separated by commas.",
+            id="notifications.E005",
+        )
+        for place, address in enumerate(addresses, start=1)
+        if isinstance(address, str) and address and not _is_redis(address)
+    ]
+
+
+def _is_redis(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        place = parts.path if parts.scheme == "unix" else parts.hostname
+        return parts.scheme in ("redis", "rediss", "unix") and bool(place) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 @register("notifications")
@@ -102,6 +133,7 @@ def check_values(**_: Any) -> list[CheckMessage]:
         ),
         *_wrong_sizes(values),
         *_wrong_origins(values),
+        *_wrong_proxies(values),
         *_wrong_policies(values),
     ]
     if values.session > values.retention:
@@ -126,11 +158,11 @@ def _wrong_sizes(values: Conf) -> list[CheckMessage]:
                 f"Set NOTIFICATIONS_IDEMPOTENCY_SECONDS to {MIN_IDEMPOTENCY} or more.",
             )
         )
-    if not 1 <= values.partitions <= 1024:
+    if not 1 <= values.partitions <= MOST_PARTITIONS:
         found.append(
             _wrong(
                 f"NOTIFICATIONS_PARTITIONS is {values.partitions}.",
-                "Set NOTIFICATIONS_PARTITIONS from 1 to 1024; 16 does for most.",
+                f"Set NOTIFICATIONS_PARTITIONS from 1 to {MOST_PARTITIONS}; 16 does for most.",
             )
         )
     if values.frame_bytes < LEAST_FRAME:
@@ -163,6 +195,18 @@ def _wrong_origins(values: Conf) -> list[CheckMessage]:
     ]
 
 
+def _wrong_proxies(values: Conf) -> list[CheckMessage]:
+    return [
+        _wrong(
+            f"NOTIFICATIONS_TRUSTED_PROXIES has {proxy!r}, which is no address.",
+            "Set NOTIFICATIONS_TRUSTED_PROXIES to IP addresses, separated by commas; names and "
+            "networks are not looked up.",
+        )
+        for proxy in values.trusted_proxies
+        if not _is_address(proxy)
+    ]
+
+
 def _wrong_policies(values: Conf) -> list[CheckMessage]:
     try:
         read_policies(values.retry_policies)
@@ -180,6 +224,14 @@ def _wrong_policies(values: Conf) -> list[CheckMessage]:
 def _is_origin(text: str) -> bool:
     parts = urlsplit(text)
     return parts.scheme in ("http", "https") and text == f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _wrong(message: str, hint: str) -> CheckMessage:

@@ -46,6 +46,8 @@ class Conf:
     """How often a client pings."""
     heartbeat_timeout: float = 5.0
     """How long a client waits for a sign of life after a ping."""
+    write_timeout: float = 30.0
+    """Time in which a peer that has something to read must read some of it; else 4409."""
     retention: float = 604_800.0
     """Age at which messages may be purged."""
     idempotency: float = 86_400.0

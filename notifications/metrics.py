@@ -20,6 +20,11 @@ publish_refused = Counter(
     "REST requests to publish refused for the number, or the bytes, of those being served.",
     labelnames=("why",),
 )
+requests_refused = Counter(
+    "bellwether_requests_refused",
+    "HTTP requests refused because their head was too long, or they did not come in time.",
+    labelnames=("status",),
+)
 append_failures = Counter(
     "bellwether_append_failures", "Groups that could not be committed; their publishers got 503."
 )
@@ -189,4 +194,9 @@ sweep_failures = Counter(
 )
 sweep_changes = Counter(
     "bellwether_sweep_changes", "Rows that each sweep changed.", labelnames=("sweep",)
+)
+retention_lag = Gauge(
+    "bellwether_retention_lag_seconds",
+    "Seconds by which purging is behind what the rules of retention ask for.",
+    labelnames=("rule",),
 )

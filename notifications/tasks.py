@@ -8,28 +8,21 @@ Tasks take keywords only and end in `**kwargs`, so that workers of the last vers
 the next one, or the reverse, understand each other while a deploy is under way.
 """
 
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from typing import Any
 
-import structlog
 from celery import shared_task
-from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.utils import timezone
 
-from notifications.services.sweeps import run_sweep
+from notifications.conf import conf
+from notifications.services.sweeps import BREATH, run_alone
 
 SOFT_TIME_LIMIT = 240
 """Seconds until a sweep is interrupted; what it had committed stays, the next run goes on."""
 
 TIME_LIMIT = 270
 """Seconds until the worker's process is killed, when the interruption did not help."""
-
-_LOCK_SPACE = zlib.crc32(b"bellwether.sweeps") & 0x7FFF_FFFF
-"""Keeps our advisory locks apart from those of others in the same database."""
-
-logger = structlog.get_logger(__name__)
 
 # Celery comes without types.
 _sweep_task: Callable[[Callable[..., None]], Any] = shared_task(
@@ -62,15 +55,15 @@ def sweep_idempotency_keys(**_: Any) -> None:
 
 
 @_sweep_task
-def sweep_expired_messages(**_: Any) -> None:
+def sweep_expired_messages(*, until: float = 0.0, **_: Any) -> None:
     """Delete the messages that have expired."""
-    _run_alone("expired_messages")
+    _run_on(sweep_expired_messages, "expired_messages", until)
 
 
 @_sweep_task
-def sweep_retention(**_: Any) -> None:
+def sweep_retention(*, until: float = 0.0, **_: Any) -> None:
     """Purge the messages that the policies of their topics keep no longer."""
-    _run_alone("retention")
+    _run_on(sweep_retention, "retention", until)
 
 
 @_sweep_task
@@ -92,37 +85,16 @@ def sweep_redeliveries(**_: Any) -> None:
 
 
 def _run_alone(name: str) -> None:
-    with _lock(name) as is_ours:
-        if not is_ours:
-            logger.info("a sweep is running elsewhere", sweep=name)
-            return
-        changed = run_sweep(name, now=timezone.now())
-        if changed:
-            logger.info("swept", sweep=name, changed=changed)
+    run_alone(name, now=timezone.now())
 
 
-@contextmanager
-def _lock(name: str) -> Iterator[bool]:
-    """Take a sweep's lock without waiting; yield whether it is ours.
+def _run_on(task: Any, name: str, until: float) -> None:
+    """Run a sweep; have it go on at once where it left something, until beat's next run of it.
 
-    It is an advisory lock of a PostgreSQL connection, so it goes with the process that dies.
-    Sweeps commit as they go, which a lock of a transaction would not outlive, and give their
-    connection back to the pool meanwhile, so the lock has a connection of its own. SQLite serves
-    one host and needs none.
+    It is put into the queue again, so that the other tasks get their turn. until: when beat has
+    its next run, in seconds since 1970; 0 when this is beat's.
     """
-    if connection.vendor != "postgresql":
-        yield True
-        return
-    key = (_LOCK_SPACE, zlib.crc32(name.encode()) & 0x7FFF_FFFF)
-    own = connections.create_connection(DEFAULT_DB_ALIAS)
-    try:
-        with own.cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-            (is_ours,) = cursor.fetchone()
-            try:
-                yield is_ours
-            finally:
-                if is_ours:
-                    cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
-    finally:
-        own.close()
+    pause = conf().sweep_interval
+    until = until or time.time() + pause
+    if run_alone(name, now=timezone.now()) and time.time() < until:
+        task.apply_async(kwargs={"until": until}, countdown=BREATH, expires=pause)

@@ -21,6 +21,9 @@ from tests.deployment import ROOT
 WORKERS = "3"
 """Processes of pytest: one more than the two cores that this is made for, as tests often wait."""
 
+UNWANTED = ("DATABASE_URL", "REDIS_URL", "DEBUG", "PYTHONDONTWRITEBYTECODE")
+"""Of the environment. Each process would compile all tests anew if none kept what it made."""
+
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -92,7 +95,7 @@ def run_pytest(marks: str, env: dict[str, str], *, require: str) -> bool:
 def run(command: list[str], env: dict[str, str]) -> bool:
     """Run a command in the project's folder, with its output; return whether it succeeded."""
     started = time.monotonic()
-    clean = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "DEBUG")}
+    clean = {k: v for k, v in os.environ.items() if k not in UNWANTED}
     done = subprocess.run(command, cwd=ROOT, env=clean | env, check=False)
     print(f"({time.monotonic() - started:.0f} s)", flush=True)
     return done.returncode == 0

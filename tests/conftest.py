@@ -20,13 +20,25 @@ from tests.scheduling import Scheduling
 
 exercised: Counter[str] = Counter()
 
+TURN = pytest.StashKey[int]()
+
 # How fast examples are made depends on what else the machine does.
 settings_of_hypothesis.register_profile("ours", suppress_health_check=[HealthCheck.too_slow])
 settings_of_hypothesis.load_profile("ours")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, and say so, what needs a service that is not there; in CI that is a failure."""
+    """Order the tests, and skip, saying so, what needs a service that is not there.
+
+    In CI a service that is not there is a failure. What takes long comes first and quick tests
+    last, so that all processes end together; others go beside those that wait for servers.
+    """
+    for number, item in enumerate(items):
+        takes_long = item.get_closest_marker("timeout") is not None
+        is_quick = item.get_closest_marker("server") is None
+        item.stash[TURN] = 0 if takes_long else 2 if is_quick and number % 2 else 1
+    items.sort(key=lambda item: item.stash[TURN])
     missing = {
         "postgres": not postgres_answers(),
         "redis": not redis_answers(),
@@ -99,9 +111,14 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, De
 
 
 def _deployment(
-    backend: str, templates: dict[str, Deployment], directory: Path
+    backend: str,
+    request: pytest.FixtureRequest,
+    templates: dict[str, Deployment],
+    directory: Path,
 ) -> Iterator[Deployment]:
-    template = Deployment.template(backend, templates, directory)
+    prepared = request.node.get_closest_marker("prepared")
+    commands = prepared.args if prepared is not None else ()
+    template = Deployment.template(backend, templates, directory, *commands)
     deployment = Deployment.create(backend, directory, template)
     yield deployment
     deployment.close()
@@ -117,16 +134,20 @@ def deployment(
     request: pytest.FixtureRequest, templates: dict[str, Deployment], tmp_path: Path
 ) -> Iterator[Deployment]:
     """An own deployment, on each backend."""
-    yield from _deployment(request.param, templates, tmp_path)
+    yield from _deployment(request.param, request, templates, tmp_path)
 
 
 @pytest.fixture
-def cluster(templates: dict[str, Deployment], tmp_path: Path) -> Iterator[Deployment]:
+def cluster(
+    request: pytest.FixtureRequest, templates: dict[str, Deployment], tmp_path: Path
+) -> Iterator[Deployment]:
     """An own deployment on PostgreSQL and Redis; mark the test `postgres` and `redis`."""
-    yield from _deployment("postgres", templates, tmp_path)
+    yield from _deployment("postgres", request, templates, tmp_path)
 
 
 @pytest.fixture
-def embedded(templates: dict[str, Deployment], tmp_path: Path) -> Iterator[Deployment]:
+def embedded(
+    request: pytest.FixtureRequest, templates: dict[str, Deployment], tmp_path: Path
+) -> Iterator[Deployment]:
     """An own deployment on SQLite and the in-process layer."""
-    yield from _deployment("sqlite", templates, tmp_path)
+    yield from _deployment("sqlite", request, templates, tmp_path)

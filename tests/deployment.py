@@ -6,21 +6,29 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 
 from tests.backends import POSTGRES, REDIS
+from tests.launching import ROOT, Process, launcher
 from tests.ports import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT", "Answer", "Deployment", "Server"]
+
 STARTUP_SECONDS = 30.0
+
+SECRET_KEY = secrets.token_urlsafe(48)
+"""Of all deployments: the keys that a template has are good in its copies only with its own."""
+
+WIDE_KEY = ("create_api_key", "may do all", "--grant-publish=**", "--grant-subscribe=**")
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Answer:
 class Server:
     """A running server process."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     port: int
     log: Path
     command: tuple[str, ...] = ()
@@ -99,8 +107,7 @@ class Server:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
-        return self.process.returncode
+        return self.process.wait(10)
 
 
 def _answer(status: int, body: bytes, headers: dict[str, str]) -> Answer:
@@ -111,20 +118,28 @@ def _answer(status: int, body: bytes, headers: dict[str, str]) -> Answer:
 
 @dataclass
 class Deployment:
-    """A migrated database and the environment that its servers and commands run in."""
+    """A database and the environment that its servers and commands run in."""
 
     backend: str
     directory: Path
     env: dict[str, str]
     servers: list[Server] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
+    """What the commands printed that its template was made with; first a key that may do all."""
+
+    @property
+    def key(self) -> str:
+        """An API key that may publish and subscribe to everything."""
+        return self.printed[0]
 
     @classmethod
     def create(cls, backend: str, directory: Path, template: "Deployment | None") -> "Deployment":
-        """Make a database, as a copy of an unused deployment's where there is one."""
+        """Make a database: a copy of an unused deployment's, or an empty one."""
         name = f"bw_{os.getpid()}_{secrets.token_hex(4)}"
         env = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG")}
         env |= {
             "DJANGO_SETTINGS_MODULE": "config.settings.development",
+            "SECRET_KEY": SECRET_KEY,
             "NOTIFICATIONS_METRICS_TOKEN": "",
             "PYTHONWARNINGS": "default",
         }
@@ -142,33 +157,53 @@ class Deployment:
             if template is not None:
                 shutil.copy(template.env["DATABASE_URL"].removeprefix("sqlite:///"), path)
             env["DATABASE_URL"] = f"sqlite:///{path}"
-        deployment = cls(backend, directory, env)
-        if template is None:
-            deployment.manage("migrate", "--verbosity", "0")
-        return deployment
+        printed = list(template.printed) if template is not None else []
+        return cls(backend, directory, env, printed=printed)
 
     @classmethod
     def template(
-        cls, backend: str, templates: "dict[str, Deployment]", directory: Path
+        cls,
+        backend: str,
+        templates: "dict[str, Deployment]",
+        directory: Path,
+        *commands: Sequence[str],
     ) -> "Deployment":
-        """Return the migrated deployment that others are copied from, made when first needed."""
-        if backend not in templates:
-            templates[backend] = cls.create(backend, directory, None)
-        return templates[backend]
+        """Return the migrated deployment that others are copied from, made when first needed.
+
+        commands: of manage.py, which it was prepared with. Each takes longer than a copy.
+        """
+        name = f"{backend} {commands}"
+        if name not in templates:
+            if commands:
+                made = cls.create(backend, directory, cls.template(backend, templates, directory))
+                made.printed += made.manage_all(*commands)
+            else:
+                made = cls.create(backend, directory, None)
+                _, key = made.manage_all(("migrate", "--verbosity", "0"), WIDE_KEY)
+                made.printed.append(key)
+            templates[name] = made
+        return templates[name]
 
     def manage(self, *arguments: str, timeout: float = 60) -> str:
         """Run a manage.py command and return what it printed on stdout."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-        if done.returncode:
-            raise AssertionError(f"{arguments} failed:\n{done.stderr.decode()}")
-        return done.stdout.decode()
+        return self._run("manage.py", *arguments, timeout=timeout)
+
+    def manage_all(self, *commands: Sequence[str]) -> list[str]:
+        """Run manage.py commands in one process and return what each printed, stripped."""
+        printed: list[str] = json.loads(self._run("-m", "tests.managing", json.dumps(commands)))
+        return printed
+
+    def _run(self, *arguments: str, timeout: float = 60) -> str:
+        with TemporaryDirectory(dir=self.directory) as folder:
+            output, errors = Path(folder) / "output", Path(folder) / "errors"
+            process = launcher().launch(arguments, self.env, output, errors)
+            try:
+                code = process.wait(timeout)
+            finally:
+                process.kill()
+            if code:
+                raise AssertionError(f"{arguments} failed:\n{errors.read_text()}")
+            return output.read_text()
 
     def start(self, *arguments: str, port: int = 0, **env: str) -> Server:
         """Start a server and wait until it is ready.
@@ -179,18 +214,10 @@ class Deployment:
         port = port or free_port()
         log = self.directory / f"server-{port}-{len(self.servers)}.log"
         command = arguments or ("serve", "--port", str(port))
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *(() if command[0].startswith("-") else ("manage.py",)),
-                    *(part.replace("{port}", str(port)) for part in command),
-                ],
-                cwd=ROOT,
-                env=self.env | env,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        parts = [part.replace("{port}", str(port)) for part in command]
+        if not parts[0].startswith("-"):
+            parts.insert(0, "manage.py")
+        process = launcher().launch(parts, self.env | env, log)
         server = Server(process, port, log, command)
         self.servers.append(server)
         server.wait_until_ready()

@@ -11,9 +11,17 @@ from xdist.scheduler import LoadScopeScheduling
 _SERVER = re.compile(r"^(tests/gateway/\w+\.py)::.*\[(serve|uvicorn|daphne)\b")
 
 
+_SHARED = re.compile(
+    r"^tests/(api/test_over_http\.py"
+    r"|delivery/test_resume\.py::test_cursors_are_not_believed"
+    r"|test_docs_clients\.py::test_typescript)\b"
+)
+
+
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Sends the tests of one server to one process, and all others to whoever is free."""
 
     def _split_scope(self, nodeid: str) -> str:
-        found = _SERVER.match(nodeid)
-        return "-".join(found.groups()) if found else nodeid
+        if found := _SERVER.match(nodeid):
+            return "-".join(found.groups())
+        return shared.group() if (shared := _SHARED.match(nodeid)) else nodeid

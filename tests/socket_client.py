@@ -11,7 +11,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 Frame = dict[str, Any]
-WAIT = 10.0
+WAIT = 30.0
 SUBPROTOCOLS = {"json": "notifications.v1.json", "msgpack": "notifications.v1.msgpack"}
 
 

@@ -64,7 +64,8 @@ def world(
     templates: dict[str, Deployment], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[World]:
     folder, pages = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("pages")
-    template = Deployment.template("sqlite", templates, folder)
+    ada = ("create_user", "ada", "--password", "password of ada")
+    template = Deployment.template("sqlite", templates, folder, ada)
     deployment = Deployment.create("sqlite", folder, template)
     httpd = ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(pages))
@@ -72,7 +73,6 @@ def world(
     Thread(target=httpd.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{httpd.server_port}"
     try:
-        deployment.manage("create_user", "ada", "--password", "password of ada")
         server = deployment.start(ALLOWED_ORIGINS=url)
         yield World(server, make_key(deployment), pages, url)
     finally:

@@ -288,11 +288,14 @@ VOLATILE = re.compile(
 KEY = re.compile(r"bw_[0-9a-f]+_…")
 
 
+FIRST = next(line for line in PAGE.splitlines() if "manage.py create_api_key" in line)
+PREPARED = pytest.mark.prepared(tuple(shlex.split(FIRST.removeprefix("$ "))[2:]))
+
+
 @pytest.fixture
 def key(embedded: Deployment) -> str:
-    """The key that the page's first command makes."""
-    line = next(line for line in PAGE.splitlines() if "manage.py create_api_key" in line)
-    return embedded.manage(*shlex.split(line.removeprefix("$ "))[2:]).strip()
+    """The key that the page's first command makes; mark the test PREPARED."""
+    return embedded.printed[1]
 
 
 def shape(line: str) -> re.Pattern[str]:
@@ -335,6 +338,7 @@ def replay(socket: ClientConnection, lines: list[str], key: str, actual: dict[st
 
 @pytest.mark.server
 @pytest.mark.sqlite
+@PREPARED
 def test_the_sessions_on_the_page(embedded: Deployment, key: str) -> None:
     server = embedded.start()
     sessions = blocks("console")
@@ -408,6 +412,7 @@ def follow(deployment: Deployment, server: Server, key: str, said: Callable[[], 
 
 @pytest.mark.server
 @pytest.mark.sqlite
+@PREPARED
 def test_the_python_client(embedded: Deployment, key: str, tmp_path: Path) -> None:
     embedded.env.update(BEAT)
     server = embedded.start()
@@ -432,6 +437,7 @@ def test_the_python_client(embedded: Deployment, key: str, tmp_path: Path) -> No
 @pytest.mark.server
 @pytest.mark.sqlite
 @pytest.mark.browser
+@PREPARED
 def test_the_browser_client(embedded: Deployment, key: str) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:

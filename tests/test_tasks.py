@@ -4,7 +4,6 @@ import inspect
 import subprocess
 import sys
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,8 @@ from redis import Redis
 from config.celery import app
 from notifications import tasks
 from notifications.models import IdempotencyKey, Message, PendingPublication
-from notifications.services.sweeps import SWEEPS
+from notifications.services.alone import key_of
+from notifications.services.sweeps import PURGES, SWEEPS
 from tests.backends import REDIS
 from tests.deployment import ROOT, Deployment
 
@@ -79,13 +79,37 @@ def test_the_outbox_task_appends_what_was_left_behind() -> None:
 def test_every_task_runs_its_sweep(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
-    def run_sweep(sweep: str, **_: Any) -> int:
+    def run(sweep: str, **_: Any) -> bool:
         ran.append(sweep)
-        return 0
+        return False
 
-    monkeypatch.setattr(tasks, "run_sweep", run_sweep)
+    monkeypatch.setattr(tasks, "run_alone", run)
     getattr(tasks, f"sweep_{name}").delay()
     assert ran == [name]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", list(PURGES))
+def test_a_purge_that_left_something_goes_on_until_beat_runs_it_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = getattr(tasks, f"sweep_{name}")
+    queued: list[dict[str, Any]] = []
+    monkeypatch.setattr(task, "apply_async", lambda **call: queued.append(call))
+    left = [True, True, True, False]
+    monkeypatch.setattr(tasks, "run_alone", lambda sweep, **_: left.pop(0))
+    interval, clock = settings.NOTIFICATIONS["SWEEP_INTERVAL"], [1_000.0]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    task.run()
+    assert queued == [{"kwargs": {"until": 1_000 + interval}, "countdown": 1, "expires": interval}]
+    clock[0] += interval - 1
+    task.run(**queued[0]["kwargs"])
+    assert queued[1:] == queued[:1], "still to the same moment"
+    clock[0] += 1
+    task.run(**queued[1]["kwargs"])
+    task.run()
+    assert not left
+    assert len(queued) == 2
 
 
 @contextmanager
@@ -93,7 +117,7 @@ def held_elsewhere(name: str) -> Iterator[None]:
     """Hold a sweep's lock on a connection of another process."""
     other = connection.copy()
     other.settings_dict = {**other.settings_dict, "OPTIONS": {}}
-    key = [tasks._LOCK_SPACE, zlib.crc32(name.encode()) & 0x7FFF_FFFF]
+    key = key_of(name)
     try:
         with other.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)

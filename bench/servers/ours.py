@@ -53,9 +53,9 @@ class Ours:
     async def prepared(self) -> AsyncIterator[None]:
         """Migrate a template database and make an API key in it."""
         async with database(self._site.postgres_url, self._template) as url:
-            await self._manage("migrate", "--verbosity=0", database_url=url)
+            await self.manage("migrate", "--verbosity=0", database_url=url)
             grants = ("--grant-publish", "bench.**", "--grant-subscribe", "bench.**")
-            key = await self._manage("create_api_key", "bench", *grants, database_url=url)
+            key = await self.manage("create_api_key", "bench", *grants, database_url=url)
             self._key = key.strip()
             yield
 
@@ -97,10 +97,11 @@ class Ours:
     async def tokens(self, url: str, users: int) -> list[str]:
         """Make so many users who may subscribe in a database; return an access token of each."""
         script = _MAKE_USERS.format(count=users)
-        answer = await self._manage("shell", "--verbosity=0", "-c", script, database_url=url)
+        answer = await self.manage("shell", "--verbosity=0", "-c", script, database_url=url)
         return answer.split()
 
-    async def _manage(self, *arguments: str, database_url: str) -> str:
+    async def manage(self, *arguments: str, database_url: str) -> str:
+        """Run a management command on a database; return what it printed."""
         return await run(
             [sys.executable, "manage.py", *arguments],
             cwd=self._project,

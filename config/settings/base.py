@@ -1,5 +1,6 @@
 """Settings that every environment shares. Values come from config/env.py only."""
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +31,8 @@ ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
-    "daphne",  # before staticfiles: it provides runserver over ASGI
+    # Before staticfiles: it provides runserver over ASGI. Nothing else needs it, and it is large.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "config.admin.BellwetherAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -263,6 +265,7 @@ NOTIFICATIONS = {
     "AUTH_TIMEOUT": seconds("AUTH_TIMEOUT", 5),
     "HEARTBEAT_INTERVAL": seconds("HEARTBEAT_INTERVAL", 30),
     "HEARTBEAT_TIMEOUT": seconds("HEARTBEAT_TIMEOUT", 5),
+    "WRITE_TIMEOUT": seconds("WRITE_TIMEOUT", 30),
     "RETENTION": seconds("RETENTION", 604_800),
     "IDEMPOTENCY": seconds("IDEMPOTENCY", 86_400),
     "SESSION": seconds("SESSION", seconds("RETENTION", 604_800)),

@@ -22,7 +22,7 @@ from notifications.admin.pages import (
     shortened,
 )
 from notifications.models import Session, Subscription
-from notifications.services.subscriptions import end_subscriptions
+from notifications.services.outside_changes import end_subscriptions
 
 _STATE_KINDS = {
     Session.State.CONNECTED: "good",
@@ -171,7 +171,17 @@ class SubscriptionAdmin(ViewOnlyAdmin):
     search_fields = ("pattern__startswith", "client_id", "principal", "user__username")
     search_help_text = "Beginning of a pattern, client id, principal or user name"
     ordering = ("-created_at",)
-    fields = ("id", "pattern", "who", "principal", "client", "created_at", "options_", "begin_")
+    fields = (
+        "id",
+        "pattern",
+        "who",
+        "principal",
+        "client",
+        "created_at",
+        "begun_by_",
+        "options_",
+        "begin_",
+    )
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let those who have Django's permission."""
@@ -186,7 +196,7 @@ class SubscriptionAdmin(ViewOnlyAdmin):
         self._drop(request, list(queryset))
 
     def _drop(self, request: HttpRequest, subscriptions: list[Subscription]) -> None:
-        end_subscriptions(subscriptions)
+        end_subscriptions(subscriptions, now=timezone.now())
         messages.info(request, "Clients that are connected now have been told.")
 
     @admin.display(description="user", ordering="principal")
@@ -210,6 +220,11 @@ class SubscriptionAdmin(ViewOnlyAdmin):
     def options_(self, subscription: Subscription) -> SafeString | str:
         """Show the options over several lines."""
         return _pretty(subscription.options)
+
+    @admin.display(description="begun by")
+    def begun_by_(self, subscription: Subscription) -> SafeString | str:
+        """Show who began it; the client itself unless somebody did over REST."""
+        return subscription.begun_by or NOTHING
 
     @admin.display(description="begins after")
     def begin_(self, subscription: Subscription) -> SafeString | str:

@@ -50,12 +50,17 @@ async def read_body(receive: Receive, *, most: int) -> bytes:
                 if not event.get("more_body"):
                     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
     except TimeoutError:
-        raise BadFrame(f"Send the whole body within {BODY_DEADLINE:.0f} seconds.") from None
+        raise too_slow() from None
 
 
 def too_large(most: int) -> PayloadTooLarge:
     """Make the refusal of a body over a bound."""
     return PayloadTooLarge(f"Send a body of at most {most:,} bytes.", data={"bodyBytes": most})
+
+
+def too_slow() -> BadFrame:
+    """Make the refusal of a body that did not come in time."""
+    return BadFrame(f"Send the whole body within {BODY_DEADLINE:.0f} seconds.")
 
 
 async def send_problem(send: Send, error: NotificationError) -> None:

@@ -24,11 +24,14 @@ _REASONS = {
     "`TOKEN_EXPIRED`: get a fresh access token",
     403: "`FORBIDDEN`: no grant covers this, whether it exists or not; or a browser session "
     "without its CSRF token",
-    404: "`UNKNOWN_TOPIC`: nothing was published to it yet. `NOT_FOUND`: there is nothing here",
-    409: "`CONFLICT`: the idempotency key was used with another body; or it is there already",
+    404: "`UNKNOWN_TOPIC`: nothing was published to it yet. `UNKNOWN_SUBSCRIPTION`: the session "
+    "has no such subscription. `NOT_FOUND`: there is nothing here",
+    409: "`CONFLICT`: the idempotency key was used with another body; or it is there already. "
+    "`ALREADY_SUBSCRIBED`: `data.subscriptionId` names the subscription that there is",
     413: "`PAYLOAD_TOO_LARGE`: over 48 KiB of compact JSON, or the body is over its bound",
     415: "`BAD_FRAME`: another Content-Type is needed",
-    429: "`RATE_LIMITED`: wait as `Retry-After` says",
+    429: "`RATE_LIMITED`: wait as `Retry-After` says. `LIMIT_SUBSCRIPTIONS`: the client has as "
+    "many subscriptions, or patterns, as it may",
     500: "`INTERNAL`: a defect of the server",
     503: "`UNAVAILABLE`, `OVERLOADED`: nothing was done; wait as `Retry-After` says",
 }

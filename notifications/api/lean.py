@@ -21,6 +21,7 @@ from django.http.request import split_domain_port, validate_host
 from accounts.principal import Principal
 from notifications.api.admission import THE_VIEW, Admission, Admitted, admission
 from notifications.api.asgi import (
+    BODY_DEADLINE,
     Event,
     GoneError,
     Receive,
@@ -31,6 +32,7 @@ from notifications.api.asgi import (
     send_answer,
     send_problem,
     too_large,
+    too_slow,
 )
 from notifications.api.bodies import BATCH_BYTES, JSON, NDJSON, SINGLE_BYTES, messages_of
 from notifications.api.credentials import Credentials, digest_of
@@ -126,19 +128,29 @@ class LeanPublish:
     async def _hand_on(
         self, scope: Scope, receive: Receive, send: Send, admitted: Admitted
     ) -> None:
-        """Let the view answer, which gets no more of a body than tells it that it is too large."""
+        """Let the view answer, which gets no more of a body than tells it that it is too large.
+
+        Raises BadFrame where the body does not come in time: Django waits for it for ever.
+        """
         most = _MOST[scope["path"]]
         admitted.reserve(min(declared_size(scope, most), most))
         left = most + 1
+        deadline: float | None = asyncio.get_running_loop().time() + BODY_DEADLINE
 
         async def receive_bounded() -> Event:
-            nonlocal left
-            event = await receive()
+            nonlocal left, deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    event = await receive()
+            except TimeoutError:
+                raise too_slow() from None
             if event["type"] == "http.request":
                 body = event.get("body", b"")
                 if len(body) >= left:
                     event = event | {"body": body[:left], "more_body": False}
                 left -= len(event.get("body", b""))
+                if not event.get("more_body"):
+                    deadline = None  # what comes is only the news that the client has gone
             return event
 
         await self._application(scope, receive_bounded, send)

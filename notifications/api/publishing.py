@@ -22,7 +22,7 @@ from notifications.api.bodies import (
     read_body,
 )
 from notifications.api.endpoint import Endpoint, answer, principal_of
-from notifications.errors import NotificationError
+from notifications.errors import NotificationError, PayloadTooLarge
 from notifications.log.records import Outcome, Publication
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import check_payload
@@ -132,8 +132,13 @@ def sort_batch(
 
 
 def publication_or_refusal(data: bytes, principal: Principal) -> Publication | Refused:
-    """Check the JSON text of one message of a batch."""
+    """Check the JSON text of one message of a batch, which may be as long as a single publish."""
     try:
+        if len(data) > SINGLE_BYTES:  # not decoded: the event loop waits for each message
+            raise PayloadTooLarge(
+                f"Send at most {SINGLE_BYTES:,} bytes for each message of a batch.",
+                data={"bodyBytes": SINGLE_BYTES},
+            )
         return publication_of(data, principal)
     except NotificationError as error:
         return refused(error)

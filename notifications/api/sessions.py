@@ -24,6 +24,7 @@ from notifications.api.endpoint import Endpoint, answer, principal_of
 from notifications.api.problems import NothingHere
 from notifications.errors import BadFrame, Forbidden
 from notifications.log.records import to_ms
+from notifications.models import Subscription
 from notifications.protocol.instants import format_instant
 from notifications.protocol.values import Record, Text, Text128
 from notifications.selectors.sessions import SessionRow, find_session, list_sessions
@@ -143,7 +144,7 @@ class SessionView(Endpoint):
     )
     def get(self, request: Request, id: str) -> HttpResponse:
         """Show a session. Without the admin scope any other than yours is 403, there or not."""
-        return answer(_answer(_find(principal_of(request), id)))
+        return answer(_answer(visible_session(principal_of(request), id)))
 
 
 class DisconnectView(Endpoint):
@@ -163,9 +164,9 @@ class DisconnectView(Endpoint):
         """End a session and close its socket wherever it is. It cannot be resumed."""
         words = self._words(request)
         principal = principal_of(request)
-        row = _find(principal, id)
+        row = visible_session(principal, id)
         disconnect_session(handle=row.session.pk, words=words, now=timezone.now())
-        return answer(_answer(_find(principal, id)), status=202)
+        return answer(_answer(visible_session(principal, id)), status=202)
 
     def _words(self, request: Request) -> str | None:
         if not has_body(request._request):
@@ -178,7 +179,7 @@ def _owner(principal: Principal) -> str | None:
     return None if principal.is_admin else principal.id
 
 
-def _find(principal: Principal, handle: str) -> SessionRow:
+def visible_session(principal: Principal, handle: str) -> SessionRow:
     """Return a session that the principal may see.
 
     One that is not there and one of somebody else are answered alike: 403, but 404 to the admin
@@ -205,12 +206,14 @@ def _answer(row: SessionRow) -> SessionAnswer:
         reason=session.reason or None,
         server=session.server_id,
         since=_instant(session.since),
-        subscriptions=[
-            SubscriptionAnswer(str(held.pk), held.pattern, _instant(held.created_at))
-            for held in row.subscriptions
-        ],
+        subscriptions=[subscription_answer(held) for held in row.subscriptions],
         counters=Counters(session.connects, session.messages_sent),
     )
+
+
+def subscription_answer(held: Subscription) -> SubscriptionAnswer:
+    """Describe a subscription."""
+    return SubscriptionAnswer(str(held.pk), held.pattern, _instant(held.created_at))
 
 
 def _instant(moment: datetime) -> str:

@@ -9,6 +9,7 @@ from notifications.api.policies import PoliciesView, PolicyView
 from notifications.api.publishing import PublishBatchView, PublishView
 from notifications.api.sessions import DisconnectView, SessionsView, SessionView
 from notifications.api.stats import StatsView
+from notifications.api.subscriptions import SubscriptionsView, SubscriptionView
 from notifications.api.topics import TopicMessagesView, TopicsView, TopicView
 
 v1 = [
@@ -20,6 +21,14 @@ v1 = [
     path("sessions", SessionsView.as_view(), name="sessions"),
     path("sessions/<str:id>", SessionView.as_view(), name="session"),
     path("sessions/<str:id>/disconnect", DisconnectView.as_view(), name="session-disconnect"),
+    path(
+        "sessions/<str:id>/subscriptions", SubscriptionsView.as_view(), name="session-subscriptions"
+    ),
+    path(
+        "sessions/<str:id>/subscriptions/<str:subscriptionId>",
+        SubscriptionView.as_view(),
+        name="session-subscription",
+    ),
     path("messages/<str:id>/deliveries", DeliveriesView.as_view(), name="message-deliveries"),
     path("policies", PoliciesView.as_view(), name="policies"),
     path("policies/<str:pattern>", PolicyView.as_view(), name="policy"),

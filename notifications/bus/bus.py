@@ -123,10 +123,16 @@ class Bus:
     async def unfollow(self, partition: int) -> None:
         """Leave a partition's group."""
         self._followed.discard(partition)
-        left = [group_of(partition)] if self._followed else [group_of(partition), ALL_PARTITIONS]
-        for group in left:
-            self._groups.discard(group)
-            await self._leave(group)
+        for group in (group_of(partition), ALL_PARTITIONS):
+            # Looked at before each: another task may follow again while the layer is awaited.
+            if not self._needs(group):
+                self._groups.discard(group)
+                await self._leave(group)
+
+    def _needs(self, group: str) -> bool:
+        if group == ALL_PARTITIONS:
+            return bool(self._followed)
+        return group in map(group_of, self._followed)
 
     def announce(self, hints: Iterable[Hint]) -> None:
         """Queue hints for the other processes and this one; call in the event loop."""

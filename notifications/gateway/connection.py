@@ -7,6 +7,7 @@ wait in one bounded buffer that gateway/outbound.py empties.
 
 import asyncio
 import uuid
+from datetime import datetime
 from typing import Any
 
 from accounts.principal import Principal
@@ -18,6 +19,7 @@ from notifications.gateway.deadlines import Deadlines
 from notifications.gateway.departures import SessionState
 from notifications.gateway.farewell import Farewell
 from notifications.gateway.outbound import Outbound, SendToPeer, Transport, outbound_of
+from notifications.gateway.outside_changes import changes_of
 from notifications.gateway.replays import Replays
 from notifications.hub import Subscriber
 from notifications.hub.buffer import Buffer
@@ -78,7 +80,7 @@ class Connection:
             conf().buffer_bytes,
             wake=self.outbound.wake,
             overflow=self._overflowed,
-            dropped=self._tell_dropped,
+            dropped=lambda topic, count: self._tell_gap(topic, DROPPED, count=count),
         )
         self.outbound.start(self.buffer)
         self.subscriber = Subscriber(
@@ -149,6 +151,11 @@ class Connection:
                 self.process.hub.remove(self.subscriber, pattern)
                 self.send(Unsubscribed(subscription_id=subscription_id, code=code, reason=reason))
 
+    def subscriptions_changed(self, at: datetime) -> None:
+        """Have what others changed in the client's subscriptions take effect soon."""
+        if not self.is_closing:
+            changes_of(self).hear(at)
+
     def _tell_gap(self, topic: str | None, reason: str, *, count: int | None = None) -> None:
         hub, splice = self.process.hub, self.subscriber.splice
         metrics.gaps_told.inc()
@@ -156,9 +163,6 @@ class Connection:
         place = self.replays.place or (splice.place if splice is not None else None)
         cursor = hub.cursor(self.subscriber) if place is None else hub.cursor_at(place)
         self.send(Gap(topic=topic, reason=reason, count=count, cursor=cursor))
-
-    def _tell_dropped(self, topic: str | None, count: int) -> None:
-        self._tell_gap(topic, DROPPED, count=count)
 
     def _lose_place(self) -> None:
         # Called while the hub changes its books: what follows waits a turn.

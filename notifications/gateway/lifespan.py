@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
+from django.core.checks import run_checks
 
 from notifications.process import stop_process, this_process
 
@@ -24,6 +25,9 @@ async def lifespan(
     while True:
         event = await receive()
         if event["type"] == "lifespan.startup":
+            if faults := _faults_of_settings():
+                await send({"type": "lifespan.startup.failed", "message": faults})
+                return
             try:
                 await this_process()
             except Exception as error:
@@ -36,6 +40,19 @@ async def lifespan(
             await stop_process()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+def _faults_of_settings() -> str:
+    """Return what is wrong with the settings, and what to set; empty when they can be served with.
+
+    `manage.py serve` has run these checks before; a server that is started without it has not.
+    """
+    found = run_checks(tags=["accounts", "notifications"])
+    return "\n".join(
+        f"{one.msg} {one.hint} ({one.id})"
+        for one in found
+        if one.is_serious() and not one.is_silenced()
+    )
 
 
 def _spare_the_collector() -> None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from notifications.conf import conf
 from notifications.hub.buffer import Buffer
 from notifications.hub.encoded import event_of
 from notifications.hub.flusher import Flusher
@@ -16,9 +17,6 @@ from notifications.protocol.codes import CloseCode, reconnects
 
 WRITE_BYTES = 262_144
 """Bytes that one write hands to the transport at most, so that its own buffer stays small."""
-
-WRITE_DEADLINE = 30.0
-"""Seconds in which a peer that has something to read must read some of it."""
 
 SendToPeer = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -98,7 +96,7 @@ class DirectOutbound:
         self.buffer.direct = None
 
     def is_stuck(self, now: float) -> bool:
-        """Tell whether the peer has read nothing for WRITE_DEADLINE; asked every few seconds.
+        """Tell whether the peer has read nothing for the write timeout; asked every few seconds.
 
         now: the event loop's clock.
         """
@@ -110,7 +108,7 @@ class DirectOutbound:
             self._stuck_at = None
         elif self._stuck_at is None or self._stuck_at[0] != unsent:
             self._stuck_at = unsent, now
-        return self._stuck_at is not None and now - self._stuck_at[1] > WRITE_DEADLINE
+        return self._stuck_at is not None and now - self._stuck_at[1] > conf().write_timeout
 
     async def stop(self) -> None:
         """Write nothing any more; what waits stays in the buffer.
@@ -169,9 +167,9 @@ class AsgiOutbound:
         self._woken.set()
 
     def is_stuck(self, now: float) -> bool:
-        """Tell whether the peer has read nothing for WRITE_DEADLINE, as far as the server says."""
+        """Tell whether the peer has read nothing for the write timeout, as far as is known."""
         since = self._sending_since
-        return since is not None and now - since > WRITE_DEADLINE
+        return since is not None and now - since > conf().write_timeout
 
     async def stop(self) -> None:
         """Send nothing any more; what waits stays in the buffer."""

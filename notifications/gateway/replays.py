@@ -1,7 +1,7 @@
 """Replays on a connection: one at a time, beside the requests that go on meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -9,26 +9,23 @@ import structlog
 
 from notifications import metrics
 from notifications.conf import conf
-from notifications.database import in_database
-from notifications.errors import BadFrame, RateLimited, Unavailable
+from notifications.errors import RateLimited, Unavailable
 from notifications.gateway.rates import require_rate
 from notifications.hub.replay import LostPlaceError, StoppedError
-from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
-from notifications.log.read import read_newest
-from notifications.models import Subscription
 from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
-from notifications.recovery.cursor import Offsets, Unrecovered, parse_cursor, unnamed
+from notifications.recovery.cursor import (
+    Offsets,
+    Unrecovered,
+)
 from notifications.resilience.bucket import TokenBucket
 from notifications.services.policies import policies
-from notifications.topics.filters import Filter, parse_filter
-from notifications.topics.handling import window_of
-from notifications.topics.partitions import partitions_of
 
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
+    from notifications.gateway.outside_changes import OutsideChanges
 
 BURST = 100
 """Replays that a connection may ask for in a row: one for each subscription that it may hold."""
@@ -45,7 +42,7 @@ logger = structlog.get_logger(__name__)
 class Replays:
     """The replay of a connection that is under way, if there is one."""
 
-    __slots__ = ("_asked", "_connection", "_is_complete", "_missed", "_task")
+    __slots__ = ("_asked", "_connection", "_is_complete", "_missed", "_task", "changes")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
@@ -53,6 +50,7 @@ class Replays:
         self._is_complete = False
         self._missed: Replay | None = None
         self._asked: TokenBucket | None = None  # most connections never ask
+        self.changes: OutsideChanges | None = None
 
     @property
     def place(self) -> Offsets | None:
@@ -132,17 +130,49 @@ class Replays:
         end = connection.process.hub.cursor_at(through)
         self._task = asyncio.create_task(self._run(replay, known, end, request_id), name="replay")
 
+    async def bring(self, pattern: str, after: Offsets, through: Offsets) -> None:
+        """Send what a subscription has missed that others began, once no other replay goes out.
+
+        The connection has been detached at `through`. What its other subscriptions wanted of it is
+        left out: the client has had that. What cannot be sent is told as a gap.
+        """
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+        self._is_complete = False
+        self._task = asyncio.create_task(self._bring(pattern, after, through), name="missed")
+        await self._task
+
+    async def _bring(self, pattern: str, after: Offsets, through: Offsets) -> None:
+        hub, subscriber = self._connection.process.hub, self._connection.subscriber
+        replay = Replay(
+            after=after,
+            through=through,
+            floors=hub.floors,
+            caps=caps(),
+            only=pattern,
+            besides=True,
+            ignore_begin=True,
+            permitted=self._may_read,
+        )
+        unrecovered = await hub.feeder.replay(subscriber, replay)
+        if unrecovered is not None:
+            subscriber.tell_gap(None, unrecovered.value)
+
     def _may_read(self, topic: str) -> bool:
         principal = self._connection.principal  # asked anew: a refresh may bring other grants
         return principal is not None and may_subscribe(principal, topic)
 
     def stop(self) -> None:
         """Send nothing of it any more."""
+        if self.changes is not None:
+            self.changes.stop()
         if self._task is not None:
             self._task.cancel()
 
     async def ended(self) -> None:
         """Wait until a stopped replay is over."""
+        if self.changes is not None:
+            await self.changes.ended()
         if self._task is not None:
             await asyncio.wait([self._task])
 
@@ -212,50 +242,3 @@ def _policy_cap(topic: str) -> tuple[str, int] | None:
     if policy.pattern is None or policy.replay_messages is None:
         return None
     return policy.pattern, policy.replay_messages
-
-
-def read_client_cursor(connection: "Connection", cursor: object) -> Offsets | Unrecovered:
-    """Read a cursor that the client sent, against the log as this process knows it."""
-    hub = connection.process.hub
-    return parse_cursor(cursor, epoch=hub.identity.epoch, heads=hub.heads())
-
-
-async def since_place(
-    connection: "Connection", pattern: str, since: object, through: Offsets
-) -> Offsets | Unrecovered:
-    """Find the place that `options.since` names: a cursor, or before the newest n messages."""
-    if not isinstance(since, Mapping) or since.get("last") is None:
-        return read_client_cursor(connection, since)
-    if since["last"] > conf().replay_max_messages:
-        return Unrecovered.TOO_MANY
-    partitions = partitions_of(pattern, len(through))
-    found = await in_database(read_newest, pattern, partitions, through, since["last"])
-    place = [found.get(partition, head) for partition, head in enumerate(through)]
-    return tuple(place)
-
-
-def wish_of(row: Subscription, *, epoch: str, partitions: int) -> Wish:
-    """Say what a subscription wants delivered."""
-    options = row.options
-    batch = options.get("batch") or {}
-    return Wish(
-        id=str(row.pk),
-        # In a later life of the log it has been there from the beginning.
-        begin=unnamed(row.begin, partitions) if row.epoch == epoch else (),
-        max_age=options.get("maxReplayAge"),
-        missed=options.get("replayMissed") is not False,
-        window=window_of(batch.get("maxSize"), batch.get("maxDelay")),
-        filter=_filter_of(row),
-    )
-
-
-def _filter_of(row: Subscription) -> Filter | None:
-    tree = row.options.get("filter")
-    if tree is None:
-        return None
-    try:
-        return parse_filter(tree)
-    except BadFrame as error:
-        # It was checked when it came; whoever changed it since must not cost anybody a message.
-        logger.warning("a filter is not understood; all is sent", id=row.pk, error=error.message)
-        return None

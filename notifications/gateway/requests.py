@@ -19,8 +19,8 @@ from notifications.errors import (
 )
 from notifications.gateway.authentication import authenticate
 from notifications.gateway.connection import Connection
+from notifications.gateway.places import reach_cursor, read_client_cursor
 from notifications.gateway.refreshing import refresh
-from notifications.gateway.replays import read_client_cursor
 from notifications.gateway.subscribing import subscribe
 from notifications.log.records import Publication, now_ms
 from notifications.protocol.conversation import Action, Authenticate, Request, Send
@@ -105,7 +105,7 @@ class Requests:
                 case Verify():
                     await self._verify(frame)
                 case Ack():
-                    self._ack(frame)
+                    await self._ack(frame)
                 case Refresh():
                     await refresh(self._connection, frame)
                 case _:
@@ -206,14 +206,18 @@ class Requests:
                     f"No subscription {frame.subscription_id!r} is in force on this connection; "
                     "auth_success and subscribed name those that are."
                 )
+        await reach_cursor(connection, frame.cursor)
+        if connection.is_closing:
+            return
         after = read_client_cursor(connection, frame.cursor)
         through = connection.process.hub.detach(connection.subscriber)
         connection.replays.start(
             after, through, request_id=frame.id, only=only, max_age=frame.max_replay_age
         )
 
-    def _ack(self, frame: Ack) -> None:
+    async def _ack(self, frame: Ack) -> None:
         connection = self._connection
+        await reach_cursor(connection, frame.cursor)
         place = read_client_cursor(connection, frame.cursor)
         if isinstance(place, Unrecovered):
             raise BadCursor(

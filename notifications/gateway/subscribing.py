@@ -8,12 +8,9 @@ from django.utils import timezone
 from notifications.database import in_database
 from notifications.errors import AlreadySubscribed, NotificationError
 from notifications.gateway.connection import Connection
-from notifications.gateway.replays import (
-    leaving_on_failure,
-    require_epoch,
-    since_place,
-    wish_of,
-)
+from notifications.gateway.places import reach_cursor, since_place
+from notifications.gateway.replays import leaving_on_failure, require_epoch
+from notifications.gateway.wishes import wish_of
 from notifications.log.records import to_ms
 from notifications.protocol.frames import Subscribe, Subscribed, SubscriptionOptions
 from notifications.protocol.instants import format_instant
@@ -34,6 +31,8 @@ async def subscribe(connection: Connection, frame: Subscribe) -> None:
     if replays:
         await connection.replays.require_none()
     await hub.follow([pattern])
+    if options.since is not None:
+        await reach_cursor(connection, options.since)
     # From here on live messages pass this connection by, until it has been told that it is
     # subscribed: none goes out before that, and none after the cursor is missed.
     place = hub.detach(subscriber)

@@ -17,15 +17,38 @@ from notifications.gateway.lean_socket import LeanSocketProtocol
 _PING = b"\x89\x00"
 """A ping without a payload: RFC 6455, section 5.5.2."""
 
+FRAGMENTS = 64
+"""Fragments of a message that are kept apart: empty ones cost a peer next to nothing."""
+
+SLICE = 8_192
+"""Bytes that are parsed at a time. One read brings up to 250,000, which can be 40,000 frames."""
+
+BURST = 64
+"""Frames in a slice after which the rest of a read waits for the event loop's next turn."""
+
+LINGER = 5.0
+"""Seconds in which a peer reads what is left of a socket that is closed; then it is dropped."""
+
 
 class SocketProtocol(LeanSocketProtocol):
     """One socket of a server; an implementation of gateway.outbound.Transport."""
 
-    __slots__ = ("_on_blocked", "_on_writable", "last_received", "write")
+    __slots__ = (
+        "_burst",
+        "_goes_on",
+        "_on_blocked",
+        "_on_writable",
+        "_rest",
+        "last_received",
+        "write",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.last_received = self.loop.time()
+        self._rest = b""
+        self._burst = 0
+        self._goes_on = False
         self._on_writable: Callable[[], None] | None = None
         self._on_blocked: Callable[[], None] | None = None
 
@@ -37,20 +60,87 @@ class SocketProtocol(LeanSocketProtocol):
         self.write = self.transport.write
 
     def data_received(self, data: bytes) -> None:
-        """Take any inbound bytes as a sign of life, WebSocket-level pongs too."""
+        """Take any inbound bytes as a sign of life, WebSocket-level pongs too.
+
+        Parsing costs more by the frame than by the byte. So what is large is cut, and what is of
+        many frames is taken in turns with other sockets, and with the application's taking them.
+        """
         self.last_received = self.loop.time()
-        super().data_received(data)
+        if not self._rest and len(data) <= SLICE:
+            super().data_received(data)
+            return
+        self._rest += data
+        if self.close_sent or not self._goes_on:
+            self._take_slices()
+
+    def _take_slices(self) -> None:
+        self._goes_on = False
+        while self._rest:
+            part, self._rest = self._rest[:SLICE], self._rest[SLICE:]
+            super().data_received(part)
+            if self.transport.is_closing():
+                self._rest = b""
+            elif self._burst > BURST and self._rest:
+                self.read_paused = self._goes_on = True
+                self.transport.pause_reading()
+                if self.close_sent or self.queue.empty():
+                    self.loop.call_soon(self._take_slices)  # else when all is taken: `receive`
+                return
+        if self.read_paused and self.queue.empty() and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def handle_events(self) -> None:
+        """Note how many frames came at once."""
+        self._burst = len(self.conn.events)
+        super().handle_events()
+
+    async def receive(self) -> Any:
+        """Give an event to the application; read on when it has them all."""
+        event = await self.queue.get()
+        if self._goes_on and self.queue.empty():
+            self.loop.call_soon(self._take_slices)
+        elif self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
+        return event
 
     def send_receive_event_to_app(self) -> None:
         """Hand a message on, and go on reading unless another waits already.
 
         uvicorn stops reading at each message, which costs two system calls where the application
-        takes it at once. So a message more may wait here, and what came with it.
+        takes it at once. So a message more may wait here, and what came with it. And it logs text
+        that is no UTF-8 with a traceback, which is for the server's mistakes and not for a peer's.
         """
-        self.read_paused = reads = self.queue.empty()
-        super().send_receive_event_to_app()
-        if reads:
-            self.read_paused = False
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        event: Any = {"type": "websocket.receive", "bytes": data}
+        if self.curr_msg_data_type == "text":
+            try:
+                event = {"type": "websocket.receive", "text": data.decode()}
+            except UnicodeDecodeError:
+                self.conn.fail(1007)
+                self.handle_parser_exception()
+                return
+        another_waits = not self.queue.empty()
+        self.queue.put_nowait(event)
+        if another_waits and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a fragment; of many, few objects are kept, for empty ones have no end."""
+        if len(self.frames) >= FRAGMENTS:
+            self.frames = [b"".join(self.frames)]
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer pings, but not those of a peer that does not read the answers."""
+        answers = self.conn.data_to_send()
+        if answers and self.can_write():
+            self.transport.write(b"".join(answers))
 
     def handle_connect(self, event: Request) -> None:
         """Offer this object to the application that is about to run."""
@@ -74,32 +164,43 @@ class SocketProtocol(LeanSocketProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the application."""
         self._end()
+        self._rest = b""
         super().connection_lost(exc)
 
     def handle_close(self, event: Frame) -> None:
         """Write nothing after the answer to the peer's close."""
         self._end()
         super().handle_close(event)
+        self._linger()
 
     def handle_parser_exception(self) -> None:
         """Write nothing after the close that the peer's mistake causes."""
         self._end()
         super().handle_parser_exception()
+        self._linger()
 
     def keepalive_timeout(self) -> None:
         """Write nothing after the close of a peer that answers no ping."""
         self._end()
         super().keepalive_timeout()
+        self._linger()
 
     def shutdown(self) -> None:
         """Write nothing after the close of a server that stops."""
         self._end()
         super().shutdown()
+        self._linger()
 
     def _end(self) -> None:
         if self._on_blocked is not None:
             self._on_blocked()
         self._on_writable = self._on_blocked = None
+
+    def _linger(self) -> None:
+        # A closed transport first writes what it has, and a peer that does not read could hold it,
+        # and the descriptor, for ever.
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(LINGER, self.transport.abort)
 
     # --- What the gateway calls ---------------------------------------------------------------
 

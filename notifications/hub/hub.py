@@ -191,7 +191,7 @@ class Hub(Follower):
                 subscriber.tell_gap(topic, Unrecovered.BEYOND_RETENTION)
 
     def _began_anew(self) -> None:
-        self.pages.clear()
+        self.feeder.begin_anew()
         for subscriber in list(self._subscribers):
             for pattern, wish in subscriber.wishes.items():
                 subscriber.wishes[pattern] = replace(wish, begin=())

@@ -12,9 +12,11 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from notifications import metrics
 from notifications.hub.encoded import Encoded, encode_record
+from notifications.hub.purged import mark
 from notifications.log.read import Reading
 from notifications.log.records import Record
 from notifications.protocol.codec import Codec
@@ -53,25 +55,34 @@ class Kept:
         return frame
 
 
+class Part(NamedTuple):
+    """Messages of a page. floor: under which they were read. mark: of when that was done."""
+
+    kept: list[Kept]
+    floor: int
+    mark: int
+
+
 class _Page:
     """Whatever the log holds after one offset and through another."""
 
-    __slots__ = ("after", "floor", "kept", "size", "through")
+    __slots__ = ("after", "floor", "kept", "mark", "size", "through")
 
     def __init__(self, after: int, through: int, records: Iterable[Record], floor: int) -> None:
         self.after = after
         self.through = through
         self.floor = floor
+        self.mark = mark()
         self.kept = [Kept(record) for record in records]
         self.size = sum(_size(kept.record) for kept in self.kept)
 
     def covers(self, after: int, through: int) -> bool:
         return self.after <= after and through <= self.through
 
-    def slice(self, after: int, through: int) -> list[Kept]:
+    def slice(self, after: int, through: int) -> Part:
         first = bisect_right(self.kept, after, key=_offset)
         last = bisect_right(self.kept, through, key=_offset)
-        return self.kept[first:last]
+        return Part(self.kept[first:last], self.floor, self.mark)
 
 
 class Pages:
@@ -115,7 +126,8 @@ class Pages:
         if page is None or page.through < after:
             self._put(key, _Page(after, through, records, floor=floor))
             return
-        page.floor = max(page.floor, floor)
+        if floor:
+            page.floor, page.mark = max(page.floor, floor), mark()
         fresh = [Kept(record) for record in records if record.offset > page.through]
         page.kept += fresh
         page.through = max(page.through, through)
@@ -139,19 +151,16 @@ class Pages:
             after = end
         return missing
 
-    def cached(self, partition: int, after: int, through: int) -> tuple[list[Kept], int] | None:
-        """Return the messages of a range within one page, and the floor that they were read
-        under; None when they are not in memory."""
+    def cached(self, partition: int, after: int, through: int) -> Part | None:
+        """Return the messages of a range within one page; None when they are not in memory."""
         key = (partition, after // PAGE)
         page = self._pages.get(key)
         if page is None or not page.covers(after, through):
             return None
         self._pages.move_to_end(key)
-        return page.slice(after, through), page.floor
+        return page.slice(after, through)
 
-    async def load(
-        self, partition: int, after: int, through: int, *, head: int
-    ) -> tuple[list[Kept], int]:
+    async def load(self, partition: int, after: int, through: int, *, head: int) -> Part:
         """The same, out of the log where need be; raises Unavailable.
 
         head: as far as the page may be read.
@@ -166,7 +175,7 @@ class Pages:
             task = self._reading[key] = asyncio.create_task(self._load(key))
             task.add_done_callback(partial(self._ended, key))
         page = await asyncio.shield(task)
-        return page.slice(after, through), page.floor
+        return page.slice(after, through)
 
     async def _load(self, key: tuple[int, int, int]) -> _Page:
         partition, number, through = key

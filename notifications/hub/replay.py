@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from notifications import metrics
 from notifications.hub.encoded import encode_record
-from notifications.hub.pages import PAGE, Kept, Pages
+from notifications.hub.pages import PAGE, Kept, Pages, Part
+from notifications.hub.purged import Purged, mark
 from notifications.hub.subscriber import Subscriber
 from notifications.hub.survey import (
     BREATH,
@@ -26,7 +27,7 @@ from notifications.hub.survey import (
 )
 from notifications.hub.turns import Turns
 from notifications.hub.wanted import Replay, Wanted
-from notifications.log.read import CHUNK, read_at, read_purged, read_state
+from notifications.log.read import CHUNK, read_at, read_state
 from notifications.log.records import Record, now_ms
 from notifications.recovery.cursor import Offsets, Unrecovered, below
 from notifications.recovery.splice import Range, Splice
@@ -34,10 +35,6 @@ from notifications.topics.partitions import partitions_of
 
 WINDOW = 20 * PAGE
 """Offsets of a partition that are surveyed at once for a connection that catches up alone."""
-
-PURGED_BOUND = 1_000
-"""Topics with purged messages that are compared with what a client wants; where there are more,
-it has missed something."""
 
 ROOM_DEADLINE = 30.0
 """Seconds that a peer may take to make room for the next piece; then it is a slow consumer."""
@@ -75,8 +72,14 @@ class Feeder:
     ) -> None:
         self._pages = pages
         self._turns = turns
+        self._purged = Purged(turns)
         self._count = partition_count
         self._heads = heads
+
+    def begin_anew(self) -> None:
+        """Forget the log: it has begun a new life."""
+        self._pages.clear()
+        self._purged.clear()
 
     async def replay(self, subscriber: Subscriber, replay: Replay) -> Unrecovered | None:
         """Send what a replay wants, flagged, or say why it cannot be whole: then none was sent.
@@ -93,8 +96,9 @@ class Feeder:
                 found = await self._survey(wanted, replay).of_replay(starts, replay.through)
             except TooManyError:
                 return Unrecovered.TOO_MANY
+            surveyed = mark()
             state = await self._turns.read(read_state)
-            if await self._have_lost(wanted, starts, state.floors):
+            if await self._have_lost(wanted, starts, state.floors, seen=surveyed):
                 return Unrecovered.BEYOND_RETENTION
             starts = {partition: starts[partition] for partition in found}
         place = list(replay.through)
@@ -145,22 +149,23 @@ class Feeder:
         return dict(sorted(starts.items()))
 
     async def _have_lost(
-        self, wanted: Wanted, starts: Mapping[int, int], floors: Sequence[int]
+        self,
+        wanted: Wanted,
+        starts: Mapping[int, int],
+        floors: Sequence[int],
+        *,
+        seen: int | None = None,
     ) -> bool:
-        """Tell whether something that is wanted after its start has been purged."""
+        """Tell whether something that is wanted after its start has been purged.
+
+        seen: the mark of the moment up to which all purges count; None at the beginning.
+        """
         spread = [starts.get(partition, 0) for partition in range(self._count)]
         for partition in below(spread, floors, starts):
-            if await self._has_lost(wanted, partition, starts[partition]):
+            start, floor = starts[partition], floors[partition]
+            if await self._purged.concerns(wanted, partition, start, floor=floor, seen=seen):
                 return True
         return False
-
-    async def _has_lost(self, wanted: Wanted, partition: int, start: int) -> bool:
-        purged = await self._turns.read(
-            read_purged, partition, start, wanted.patterns(), limit=PURGED_BOUND
-        )
-        return len(purged) == PURGED_BOUND or any(
-            wanted.by_place(topic, partition, floor) for topic, floor in purged
-        )
 
     @staticmethod
     def _may_be_too_many(starts: Mapping[int, int], replay: Replay) -> bool:
@@ -187,22 +192,20 @@ class Feeder:
                 return 0
             after = offsets[0] - 1
         if (page := await self._page(partition, after, through)) is not None:
-            (kept, floor), end = page
-            await self._require_kept(feed, due, floor)
-            return await self._send_page(feed, partition, after, kept, end)
+            part, end = page
+            await self._require_kept(feed, due, part.floor, seen=part.mark)
+            return await self._send_page(feed, partition, after, part.kept, end)
         if found is None:
             await self._find(feed, due)
             return 0
         metrics.replay_reads.inc()
         records, floor = await self._turns.read(read_at, partition, offsets)
-        await self._require_kept(feed, due, floor)
+        await self._require_kept(feed, due, floor, seen=mark())
         return await self._send(feed, partition, records, offsets[-1])
 
-    async def _page(
-        self, partition: int, after: int, through: int
-    ) -> tuple[tuple[list[Kept], int], int] | None:
-        """Return the next messages out of a page, their floor, and their end; None where too many
-        pages are missing to be read for one client."""
+    async def _page(self, partition: int, after: int, through: int) -> tuple[Part, int] | None:
+        """Return the next messages out of a page, and their end; None where too many pages are
+        missing to be read for one client."""
         end = min(through, (after // PAGE + 1) * PAGE)
         found = self._pages.cached(partition, after, end)
         if found is None:
@@ -219,12 +222,18 @@ class Feeder:
         end = min(through, after + WINDOW)
         survey = self._survey(feed.wanted, None)
         feed.found[partition] = await survey.of_range(partition, after, end)
+        surveyed = mark()
         floors = (await self._turns.read(read_state)).floors
-        await self._require_kept(feed, due, floors[partition])
+        await self._require_kept(feed, due, floors[partition], seen=surveyed)
 
-    async def _require_kept(self, feed: _Feed, due: Range, floor: int) -> None:
-        """Raise LostPlaceError where something was purged that was still to be sent."""
-        if floor > due.after and await self._has_lost(feed.wanted, due.partition, due.after):
+    async def _require_kept(self, feed: _Feed, due: Range, floor: int, *, seen: int) -> None:
+        """Raise LostPlaceError where something was purged that was still to be sent.
+
+        floor: of the partition, after its messages were read. seen: the mark of that moment.
+        """
+        if floor > due.after and await self._purged.concerns(
+            feed.wanted, due.partition, due.after, floor=floor, seen=seen
+        ):
             raise LostPlaceError
 
     async def _send_page(

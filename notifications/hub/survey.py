@@ -153,8 +153,8 @@ class Survey:
         head = max(through, self._heads[partition])
         while after < through:
             end = min(through, (after // PAGE + 1) * PAGE)
-            kept, _ = await self._pages.load(partition, after, end, head=head)
-            yield [one.record for one in kept]
+            part = await self._pages.load(partition, after, end, head=head)
+            yield [one.record for one in part.kept]
             after = end
 
     async def _alone(

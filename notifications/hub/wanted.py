@@ -34,6 +34,7 @@ class Replay:
 
     after, through: by partition. floors: of the log when it was looked at last.
     only: the pattern of the one subscription that asked; None for all.
+    besides: whether what other subscriptions want is left out, as the client has had it live.
     ignore_begin: whether what came before that subscription is wanted too (`since`).
     after_resume: whether this is what a client missed, not what it asked for.
     max_age: milliseconds. permitted: tells by topic. count: messages sent. splice: where it stands
@@ -45,6 +46,7 @@ class Replay:
     floors: Offsets
     caps: Caps
     only: str | None = None
+    besides: bool = False
     ignore_begin: bool = False
     after_resume: bool = False
     max_age: int | None = None
@@ -70,6 +72,8 @@ class Wanted:
         """
         if 0 < message.expires_at <= now:
             return False
+        if self._replay is not None and self._replay.besides and self._is_had(message, partition):
+            return False
         content: Content | None = None
         for wish in self._wishes(message.topic):
             if not self._begins_before(wish, partition, message.offset):
@@ -80,6 +84,20 @@ class Wanted:
                 return True
             content = content or Content(message)
             if wish.filter(content):
+                return True
+        return False
+
+    def _is_had(self, message: Record | Headline, partition: int) -> bool:
+        """Tell whether a subscription that is not asked about has wanted a message."""
+        assert self._replay is not None
+        for pattern, wish in self._subscriber.wishes.items():
+            if pattern == self._replay.only or not matches(pattern, message.topic):
+                continue
+            if not wish.begins_before(partition, message.offset):
+                continue
+            if wish.filter is None:
+                return True
+            if not isinstance(message, Headline) and wish.filter(Content(message)):
                 return True
         return False
 

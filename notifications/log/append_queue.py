@@ -191,6 +191,7 @@ class AppendQueue:
             if ticket.state != "waiting":
                 return ticket.state == "withdrawn"
             ticket.state = "withdrawn"  # it stays in line and is passed over
+            ticket.publications = ()  # but holds no memory that the bounds do not count
             self._give_back(ticket)
             return True
 

@@ -118,6 +118,7 @@ class Migration(migrations.Migration):
                 ('last_disconnect_reason', models.CharField(blank=True, default='', max_length=64)),
                 ('taken_from', models.CharField(blank=True, default='', max_length=64)),
                 ('taken_at', models.DateTimeField(blank=True, null=True)),
+                ('subscriptions_changed_at', models.DateTimeField(blank=True, null=True)),
                 ('acked', models.JSONField(blank=True, default=dict)),
                 ('acked_at', models.DateTimeField(blank=True, null=True)),
                 ('server', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='sessions', to='notifications.server')),
@@ -174,6 +175,7 @@ class Migration(migrations.Migration):
                 ('options', models.JSONField(blank=True, default=dict)),
                 ('begin', models.JSONField(blank=True, default=dict)),
                 ('epoch', models.CharField(blank=True, default='', max_length=32)),
+                ('begun_by', models.CharField(blank=True, default='', max_length=64)),
                 ('created_at', models.DateTimeField()),
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='notification_subscriptions', to=settings.AUTH_USER_MODEL)),
             ],
@@ -261,6 +263,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='session',
             index=models.Index(fields=['taken_from', 'taken_at'], name='sessions_by_takeover'),
+        ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(condition=models.Q(('subscriptions_changed_at__isnull', False)), fields=['server', 'subscriptions_changed_at'], name='sessions_by_outside_change'),
         ),
         migrations.AddConstraint(
             model_name='session',

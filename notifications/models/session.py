@@ -16,6 +16,7 @@ class Session(models.Model):
 
     connects: how many sockets it has had; tells the present one from those before it.
     taken_from, taken_at: the server whose open socket a newer one replaced last, and when.
+    subscriptions_changed_at: when somebody else changed what the client is subscribed to, last.
     acked: the cursor (`epoch`, `offsets`) up to which the client says it has processed messages;
     empty until its first `ack`.
     """
@@ -58,6 +59,7 @@ class Session(models.Model):
     last_disconnect_reason = models.CharField(max_length=64, blank=True, default="")
     taken_from = models.CharField(max_length=64, blank=True, default="")
     taken_at = models.DateTimeField(null=True, blank=True)
+    subscriptions_changed_at = models.DateTimeField(null=True, blank=True)
     acked = models.JSONField(default=dict, blank=True)
     acked_at = models.DateTimeField(null=True, blank=True)
 
@@ -76,6 +78,11 @@ class Session(models.Model):
             models.Index(fields=("ended_at", "server"), name="sessions_by_end"),
             models.Index(fields=("principal", "client_id"), name="sessions_by_client"),
             models.Index(fields=("taken_from", "taken_at"), name="sessions_by_takeover"),
+            models.Index(
+                fields=("server", "subscriptions_changed_at"),
+                condition=models.Q(subscriptions_changed_at__isnull=False),
+                name="sessions_by_outside_change",
+            ),
         )
 
     def __str__(self) -> str:

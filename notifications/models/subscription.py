@@ -12,6 +12,7 @@ class Subscription(models.Model):
     begin: offsets by partition (keys are decimal strings) where it begins: what was published
     at or before them is not its business. They count in `epoch`, the life of the log in which it
     was made; in a later one it has been there from the beginning.
+    begun_by: the principal that began it over REST; empty where the client itself did.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -28,6 +29,7 @@ class Subscription(models.Model):
     options = models.JSONField(default=dict, blank=True)
     begin = models.JSONField(default=dict, blank=True)
     epoch = models.CharField(max_length=32, blank=True, default="")
+    begun_by = models.CharField(max_length=64, blank=True, default="")
     created_at = models.DateTimeField()
 
     class Meta:

@@ -1,6 +1,7 @@
 """A connection as its process sees it."""
 
 import uuid
+from datetime import datetime
 from typing import Protocol
 
 from accounts.principal import Principal
@@ -24,6 +25,12 @@ class LiveConnection(Protocol):
 
     def end_subscription(self, subscription_id: str, *, code: str | None, reason: str) -> None:
         """Stop delivering what only this subscription wants, and say so; nothing if unknown."""
+
+    def subscriptions_changed(self, at: datetime) -> None:
+        """Have what others changed in the client's subscriptions take effect soon.
+
+        at: when they did; nothing happens where that has been seen to already.
+        """
 
     def revoke(self) -> None:
         """Close because what the connection authenticated with was revoked; end its session."""

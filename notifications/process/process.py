@@ -6,7 +6,7 @@ request; under those that don't (Daphne), the first connection does.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from notifications import metrics
 from notifications.conf import conf, retry_policies
-from notifications.database import in_background, in_database
+from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import Hub
 from notifications.hub.flusher import Flusher
@@ -23,6 +23,7 @@ from notifications.hub.follower import LOCAL_POLL_INTERVAL, POLL_INTERVAL
 from notifications.log.creation import read_identity
 from notifications.log.identity import log_identity
 from notifications.log.records import Record
+from notifications.process import sweeping
 from notifications.process.endings import ENDED_INTERVAL, Endings, take_over_message
 from notifications.process.gate import Gate
 from notifications.process.live import LiveConnection
@@ -32,6 +33,7 @@ from notifications.resilience.health import Signs, health_of
 from notifications.services.acknowledgements import Acknowledgements
 from notifications.services.policies import KEPT_SECONDS, policies
 from notifications.services.renewing import Renewals
+from notifications.services.retention import measure_lag
 from notifications.services.servers import (
     BEAT_INTERVAL,
     beat,
@@ -41,11 +43,11 @@ from notifications.services.servers import (
     open_on,
     register_server,
     stop_server,
+    superseded,
 )
 from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
 from notifications.services.subscriptions import SubscriptionChanges
-from notifications.services.sweeps import SWEEPS, run_sweep
 from notifications.services.welcoming import Openings
 from notifications.services.writer import relay_by_own_loop, relay_through, writer
 from notifications.stopping import stop_tasks
@@ -58,7 +60,8 @@ DELIVERIES_PAUSE = 5.0
 
 STRAYS_INTERVAL = 30.0
 """Seconds between two looks for sessions that are open on this server according to the database
-only: their opening failed after its commit. Longer than any opening takes."""
+only (their opening failed after its commit), or according to this server only (they were taken on
+elsewhere, and that was not heard of). Longer than any opening takes."""
 
 logger = structlog.get_logger(__name__)
 
@@ -127,11 +130,15 @@ class Process:
             self._every(ENDED_INTERVAL, self._endings.close_revoked, name="revocations"),
             self._every(REDELIVERY_INTERVAL, redeliveries.look, name="redeliveries"),
         ]
+        pause = conf().sweep_interval
+        self._tasks.append(self._every(pause, self._measure_retention, name="retention-lag"))
         if conf().embedded_sweeps:
-            pause = conf().sweep_interval
             self._tasks += [
-                self._every(pause, self._sweep, name="sweeps"),
-                self._every(min(pause, DELIVERIES_PAUSE), self._sweep_deliveries, name="retries"),
+                self._every(pause, sweeping.sweep, name="sweeps"),
+                self._every(pause, sweeping.purge, name="purges"),
+                self._every(
+                    min(pause, DELIVERIES_PAUSE), sweeping.sweep_deliveries, name="retries"
+                ),
             ]
         metrics.health.set_function(self.health)
         metrics.loop_lag.set_function(lambda: self._rounds.lag)
@@ -236,30 +243,40 @@ class Process:
 
     async def _leave_strays(self) -> None:
         now = timezone.now()
+        sockets = {handle: one.connects for handle, one in self.by_handle.items()}
+        found = await in_database(open_on, self.server_id)
+        await self._close_superseded(
+            {
+                handle: connects
+                for handle, connects in sockets.items()
+                if handle not in found or found[handle][0] != connects
+            }
+        )
         before = now - timedelta(seconds=STRAYS_INTERVAL)
-        found = await in_database(open_on, self.server_id, before=before)
         here = {(connection.handle, connection.connects) for connection in self.connections}
         strays = {
-            handle: connects for handle, connects in found.items() if (handle, connects) not in here
+            handle: connects
+            for handle, (connects, since) in found.items()
+            if since < before and (handle, connects) not in here
         }
         if strays:
             count = await in_database(leave_strays, self.server_id, strays, now=now)
             logger.warning("sessions were open that nobody has", count=count)
 
+    async def _close_superseded(self, sockets: Mapping[uuid.UUID, int]) -> None:
+        """Close those sockets that their sessions have no use for any more.
+
+        sockets: those that the database has not as open here. Usually their states are only about
+        to be written. But a session that was taken on twice, while neither the bus nor the other
+        timer said so, remembers the last of its former servers alone.
+        """
+        if not sockets:
+            return
+        for handle, (connects, reason) in (await in_database(superseded, sockets)).items():
+            self._endings.close(handle, connects, reason)
+
     async def _refresh_policies(self) -> None:
         await in_database(policies.refresh)
 
-    async def _sweep(self) -> None:
-        for name in SWEEPS:
-            if name == "deliveries":
-                continue  # it has a timer of its own
-            try:
-                await in_background(run_sweep, name, now=timezone.now())
-            except Unavailable as error:
-                cause = str(error.__cause__).strip()
-                logger.warning("a sweep failed; the others run", sweep=name, error=cause)
-            except Exception:
-                logger.exception("a sweep failed; the others run", sweep=name)
-
-    async def _sweep_deliveries(self) -> None:
-        await in_background(run_sweep, "deliveries", now=timezone.now())
+    async def _measure_retention(self) -> None:
+        await in_database(measure_lag, now=timezone.now())

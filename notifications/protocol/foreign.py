@@ -27,7 +27,10 @@ larger one it is refused wherever it is, so that nobody can make the server look
 
 _ANYTHING = msgspec.msgpack.Decoder()
 _WRITER = msgspec.json.Encoder()
-_NO_JSON = msgspec.Raw(b"1e999")
+NO_JSON = b"1e999"
+"""Stands where something was that JSON cannot hold. No number that we write looks like it."""
+
+_NO_JSON = msgspec.Raw(NO_JSON)
 _NO_CONTAINERS = bytes(byte for byte in range(256) if not 0x80 <= byte < 0xA0)
 
 HOLDABLE = (

@@ -5,6 +5,7 @@ has been checked already; they do not decode it.
 """
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,8 @@ MAX_KEYS = 256
 
 # Possessive, and closed by the end too, so that hostile text cannot make it backtrack.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)')
+# Or a string of as many digits; doubles end at 1.8e308. Each run of digits is tried once.
+_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{309}")
 _LEAF = re.compile(rb"\{:{1,%d}\}" % MAX_KEYS)
 _ALL = bytes(range(256))
 _NOT_BRACKETS = _ALL.translate(None, b"{}[]")
@@ -83,8 +86,10 @@ def compact_payload(raw: bytes | memoryview | msgspec.Raw) -> bytes:
     try:
         # Nobody needs the value here. But a skipped value is not looked into: bytes that are no
         # UTF-8, and numbers that no double holds, would break whoever decodes the message later.
-        msgspec.json.decode(raw)
-    except (ValueError, RecursionError):
+        value = msgspec.json.decode(raw)
+        if _LONG_NUMBER.search(raw):
+            _require_doubles(value)
+    except (ValueError, OverflowError, RecursionError):
         raise BadFrame(
             "Send `payload` as any JSON value in UTF-8, with numbers that a double can hold."
         ) from None
@@ -92,6 +97,19 @@ def compact_payload(raw: bytes | memoryview | msgspec.Raw) -> bytes:
     if len(compact) > PAYLOAD_BYTES:
         raise payload_too_large(len(compact), "compact JSON")
     return compact
+
+
+def _require_doubles(value: Any) -> None:
+    """Raise OverflowError for an integer that no double holds; a float is one already."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, int):
+            float(one)
+        elif isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
 
 
 def payload_too_large(size: int, notation: str) -> PayloadTooLarge:

@@ -15,7 +15,7 @@ import msgspec
 from notifications.errors import BadFrame
 from notifications.protocol.client_frames import ClientFrame
 from notifications.protocol.decoding import TakePayload, only_frame, read_batch, read_frame
-from notifications.protocol.foreign import COMMON_DEPTH, HOLDABLE, look_again
+from notifications.protocol.foreign import COMMON_DEPTH, HOLDABLE, NO_JSON, look_again
 from notifications.protocol.instants import format_instant
 from notifications.protocol.limits import (
     MAX_KEYS,
@@ -202,15 +202,17 @@ def _to_json(raw: bytes) -> bytes | Refusal:
 def _payload_of(raw: bytes) -> TakePayload:
     """Return what takes the payload of a frame, whose JSON is compact already."""
 
-    def take(text: msgspec.Raw) -> bytes:
-        try:
-            msgspec.json.decode(text)
-        except ValueError:
-            raise BadFrame(f"Send `payload` as {HOLDABLE}.") from None
+    def take(part: msgspec.Raw) -> bytes:
+        text = bytes(part)
+        if NO_JSON in text:  # or in a string of the payload, which decodes
+            try:
+                msgspec.json.decode(text)
+            except ValueError:
+                raise BadFrame(f"Send `payload` as {HOLDABLE}.") from None
         if len(raw) > PAYLOAD_BYTES:
             size = len(bytes(_PUBLISHED.decode(raw).payload))
             if size > PAYLOAD_BYTES:
                 raise payload_too_large(size, "MessagePack")
-        return bytes(text)
+        return text
 
     return take

@@ -18,6 +18,7 @@ from notifications.protocol.values import (
     Metadata,
     RequestId,
     Retry,
+    SubscriptionOptions,
 )
 
 Position = tuple[int, int]
@@ -56,16 +57,18 @@ class AuthSuccess(Frame, frozen=True, kw_only=True, tag="auth_success"):
 class Subscribed(Frame, frozen=True, kw_only=True, tag="subscribed"):
     """A subscription is in force.
 
-    id: the request.
+    id: the request; None when others began it, over REST.
     subscription_id: names it from now on.
     topic: the topic or pattern.
+    options: where others began it, what they said.
     created_at: an instant.
     cursor: where it begins; what is published after it will be delivered.
     """
 
-    id: RequestId
+    id: RequestId | None = None
     subscription_id: str
     topic: str
+    options: SubscriptionOptions | None = None
     created_at: str
     cursor: Cursor
 

@@ -195,12 +195,14 @@ class HeldSubscription(Record, frozen=True, kw_only=True):
     topic: the topic or pattern.
     options: as subscribed.
     created_at: an instant.
+    unasked: True when others began it, over REST.
     """
 
     subscription_id: str
     topic: str
     options: SubscriptionOptions
     created_at: str
+    unasked: bool | None = None
 
 
 class InactiveSubscription(Record, frozen=True, kw_only=True):

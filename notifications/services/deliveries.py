@@ -1,7 +1,7 @@
-"""Acknowledged delivery: who has to acknowledge a message, and what happens until they do.
+"""Acknowledged delivery: what happens until those who have to acknowledge a message do.
 
-`track` writes down to whom the messages go whose policy asks for it; `retry` asks the servers to
-give them once more to those who stay silent, and says when there is no point any more.
+tracking.py writes down who has to; `retry` asks the servers to give it once more to those who stay
+silent, and says when there is no point any more.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
 from notifications.conf import conf
-from notifications.log.audience import Begins, Place, has_acknowledged, open_sessions
+from notifications.log.audience import Begins, Place, has_acknowledged
 from notifications.log.creation import read_identity
-from notifications.models import Delivery, Message, Partition, Redelivery, Session
+from notifications.models import Delivery, Message, Redelivery, Session
 from notifications.resilience.backoff import RetryPolicy, backoff_delay
 from notifications.services.policies import Policy, policies
 from notifications.services.redelivery import NO_ACK, insert_redeliveries
@@ -32,12 +32,6 @@ LONGEST_PAUSE = 3_600
 AWAY_PAUSE = timedelta(hours=1)
 """How long the delivery to a client that is away is not looked at, unless something happens."""
 
-TRACK_BATCH = 500
-"""Messages whose deliveries one transaction sets up, at most."""
-
-TRACK_ROWS = 10_000
-"""Deliveries that one transaction sets up, or those of one message, if they are more."""
-
 RETRY_BATCH = 500
 """Deliveries that one transaction looks at again."""
 
@@ -53,81 +47,6 @@ AWAY = "away"
 _CHANGES = ("state", "attempts", "reason", "since", "next_attempt_at")
 
 State = Delivery.State
-
-
-def track(*, now: datetime) -> int:
-    """Set up the deliveries of the messages that came since the last time; return how many."""
-    policies.refresh()
-    wanted = any(policy.acknowledged for policy in policies)
-    made = 0
-    for partition in Partition.objects.filter(tracked__lt=F("head")):
-        while partition.tracked < partition.head:
-            batch = _messages_to_track(partition) if wanted else []
-            reached, rows = _deliveries_of(batch, now=now)
-            # Short of the bound, everything up to the head as it was read before has been seen.
-            if len(batch) < TRACK_BATCH and (not batch or reached == batch[-1].offset):
-                reached = partition.head
-            if not _set_up(partition, reached, rows):
-                break  # somebody else is at it, and has set up the same
-            partition.tracked = reached
-            made += len(rows)
-    return made
-
-
-def _messages_to_track(partition: Partition) -> list[Message]:
-    return list(
-        Message.objects.filter(
-            partition=partition, offset__gt=partition.tracked, offset__lte=partition.head
-        )
-        .select_related("topic")
-        .defer("payload", "metadata")
-        .order_by("offset")[:TRACK_BATCH]
-    )
-
-
-def _deliveries_of(messages: Sequence[Message], *, now: datetime) -> tuple[int, list[Delivery]]:
-    """Return the rows for the first of some messages, and the offset up to which they reach."""
-    reached = messages[-1].offset if messages else 0
-    asked = [message for message in messages if policies.of(message.topic.name).acknowledged]
-    rows: list[Delivery] = []
-    if not asked:
-        return reached, rows
-    begins = Begins(map(_place, asked), epoch=read_identity().epoch)
-    sessions = open_sessions(begins.clients())
-    for message in asked:
-        if len(rows) >= TRACK_ROWS:
-            return message.offset - 1, rows
-        timeout = policies.of(message.topic.name).ack_timeout or ACK_TIMEOUT
-        for client in begins.wanted_by(_place(message)):
-            if (handle := sessions.get(client)) is not None:
-                rows.append(
-                    Delivery(
-                        message_id=message.pk,
-                        topic=message.topic.name,
-                        partition=message.partition_id,
-                        offset=message.offset,
-                        publisher=message.publisher,
-                        session_id=handle,
-                        since=now,
-                        next_attempt_at=message.published_at + timedelta(seconds=timeout),
-                    )
-                )
-    return reached, rows
-
-
-def _set_up(partition: Partition, reached: int, rows: list[Delivery]) -> bool:
-    """Insert deliveries and move the partition's mark; False when another process moved it.
-
-    The mark moves last: publishers wait for the partition's row while it is locked.
-    """
-    with transaction.atomic():
-        Delivery.objects.bulk_create(rows, batch_size=1_000, ignore_conflicts=True)
-        moved = Partition.objects.filter(pk=partition.pk, tracked=partition.tracked).update(
-            tracked=reached
-        )
-        if not moved:
-            transaction.set_rollback(True)
-    return bool(moved)
 
 
 def retry(*, now: datetime) -> int:
@@ -286,10 +205,6 @@ def forget_deliveries(*, now: datetime) -> int:
         while pks := list(old.order_by("-since").values_list("pk", flat=True)[:FORGET_BATCH]):
             forgotten += Delivery.objects.filter(pk__in=pks).delete()[0]
     return forgotten
-
-
-def _place(message: Message) -> Place:
-    return Place(message.topic.name, message.partition_id, message.offset)
 
 
 def _place_of_delivery(row: Delivery) -> Place:

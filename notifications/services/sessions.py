@@ -1,13 +1,16 @@
 """Sessions: changed as their sockets come and go, ended, forgotten. opening.py opens them."""
 
+import secrets
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Field
+from django.db.models import Field, Q
 
 from notifications.conf import conf
 from notifications.models import Session, Subscription
@@ -130,12 +133,42 @@ def forget_ended_sessions(*, now: datetime) -> int:
     while batch := list(old.order_by("ended_at")[:FORGET_BATCH]):
         with transaction.atomic():
             forgotten += Session.objects.filter(pk__in=[row.pk for row in batch]).delete()[0]
-            clients = {(row.principal, row.client_id) for row in batch}
-            for principal, client_id in clients:
-                of_client = {"principal": principal, "client_id": client_id}
-                if not Session.objects.filter(**of_client).exists():
-                    Subscription.objects.filter(**of_client).delete()
+            _forget_subscriptions({(row.principal, row.client_id) for row in batch}, now=now)
     return forgotten
+
+
+def _forget_subscriptions(clients: set[tuple[str, str]], *, now: datetime) -> None:
+    """Delete the subscriptions of those clients that have no session any more.
+
+    Whoever opens one meanwhile must not be told of subscriptions that then are gone. So we take
+    what opening takes: the client's one open session. Who has one, committed or not, keeps us out;
+    who comes now waits for us, and reads the subscriptions afterwards.
+    """
+    there = Session.objects.filter(_of(clients)).values_list("principal", "client_id")
+    taken = [
+        Session(
+            principal=principal,
+            client_id=client_id,
+            secret_digest=secrets.token_hex(32),  # of no secret, so nobody can resume it
+            state=State.DISCONNECTED,
+            since=now,
+            created_at=now,
+        )
+        for principal, client_id in sorted(clients - set(there))  # in the order of opening
+    ]
+    if not taken:
+        return
+    Session.objects.bulk_create(taken, ignore_conflicts=True)
+    ours = Session.objects.filter(pk__in=[row.pk for row in taken])
+    if gone := set(ours.values_list("principal", "client_id")):
+        Subscription.objects.filter(_of(gone)).delete()
+    ours.delete()
+
+
+def _of(clients: Iterable[tuple[str, str]]) -> Q:
+    """Return the condition that a row is of one of some clients."""
+    rows = (Q(principal=principal, client_id=client_id) for principal, client_id in clients)
+    return reduce(or_, rows)
 
 
 def end_unresumed_sessions(*, now: datetime) -> int:

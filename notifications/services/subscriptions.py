@@ -20,7 +20,6 @@ from notifications.errors import (
 from notifications.models import Subscription
 from notifications.permissions import require_subscribe
 from notifications.services.batches import Gathering, each_for_itself
-from notifications.services.disconnecting import tell_servers
 from notifications.services.sessions import places
 from notifications.topics.grammar import is_pattern, parse_pattern
 
@@ -43,9 +42,6 @@ FROM asked JOIN notifications_subscription held
     ON held.principal = asked.principal AND held.client_id = asked.client_id
 """
 
-ENDED_AT_ONCE = 200
-"""Subscriptions that one message to the servers names."""
-
 
 def check_subscription(principal: Principal, topic: str) -> str:
     """Return the pattern if its grammar is right and the principal may subscribe to it.
@@ -61,6 +57,7 @@ class Addition(NamedTuple):
     """A subscription that a client wants kept; check it first.
 
     begin: offsets by partition, in the epoch given; what lies at or before them is not wanted.
+    begun_by: the principal that asked for it over REST; empty where the client itself does.
     """
 
     principal: Principal
@@ -70,6 +67,7 @@ class Addition(NamedTuple):
     begin: Mapping[str, int]
     epoch: str
     at: datetime
+    begun_by: str = ""
 
 
 class Removal(NamedTuple):
@@ -180,6 +178,7 @@ def _added(change: Addition, mine: Mapping[str, Subscription]) -> Subscription:
         options=dict(change.options),
         begin=dict(change.begin),
         epoch=change.epoch,
+        begun_by=change.begun_by,
         created_at=change.at,
     )
 
@@ -202,14 +201,6 @@ def find_subscription(subscription_id: str) -> Subscription | None:
 def drop_subscriptions(subscription_ids: Iterable[uuid.UUID]) -> None:
     """Forget subscriptions whose grant is gone."""
     Subscription.objects.filter(pk__in=list(subscription_ids)).delete()
-
-
-def end_subscriptions(subscriptions: Sequence[Subscription]) -> None:
-    """End subscriptions from the server's side; clients that are connected hear of it at once."""
-    drop_subscriptions(row.pk for row in subscriptions)
-    for start in range(0, len(subscriptions), ENDED_AT_ONCE):
-        chunk = subscriptions[start : start + ENDED_AT_ONCE]
-        tell_servers({"dropped": [str(row.pk) for row in chunk]})
 
 
 def verify_subscriptions(

@@ -16,12 +16,19 @@ from notifications import metrics
 from notifications.errors import NotificationError
 from notifications.log.records import Publication
 from notifications.models import IdempotencyKey, PendingPublication
-from notifications.services.deliveries import forget_deliveries, retry, track
+from notifications.services.alone import alone
+from notifications.services.deliveries import forget_deliveries, retry
 from notifications.services.publishing import publication_of_row
 from notifications.services.redelivery import forget_redeliveries
-from notifications.services.retention import sweep_expired_messages, sweep_retention
+from notifications.services.retention import (
+    expired_are_left,
+    is_behind,
+    sweep_expired_messages,
+    sweep_retention,
+)
 from notifications.services.servers import clear_dead_servers
 from notifications.services.sessions import end_unresumed_sessions, forget_ended_sessions
+from notifications.services.tracking import track
 from notifications.services.writer import writer
 
 OUTBOX_BATCH = 500
@@ -124,6 +131,14 @@ SWEEPS: Mapping[str, Sweep] = MappingProxyType(
 )
 """Every sweep by its name, in the order in which they run."""
 
+PURGES: Mapping[str, Callable[..., bool]] = MappingProxyType(
+    {"expired_messages": expired_are_left, "retention": is_behind}
+)
+"""The sweeps that work for a time only, each with what tells whether that left something."""
+
+BREATH = 1.0
+"""Seconds until a sweep goes on that left something: it is for others to get at the database."""
+
 
 def run_sweep(name: str, *, now: datetime) -> int:
     """Run one sweep and count it; return how many rows it changed. Raises what it met."""
@@ -135,3 +150,18 @@ def run_sweep(name: str, *, now: datetime) -> int:
     metrics.sweep_runs.labels(name).inc()
     metrics.sweep_changes.labels(name).inc(changed)
     return changed
+
+
+def run_alone(name: str, *, now: datetime) -> bool:
+    """Run one sweep, unless another process is at it; tell whether it left something to go on with.
+
+    Raises what the sweep met.
+    """
+    with alone(name) as is_ours:
+        if not is_ours:
+            logger.info("a sweep is running elsewhere", sweep=name)
+            return False
+        changed = run_sweep(name, now=now)
+        if changed:
+            logger.info("swept", sweep=name, changed=changed)
+        return name in PURGES and PURGES[name](now=now)

@@ -280,7 +280,9 @@ def test_subscriptions_are_ended_through_the_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ended: list[Subscription] = []
-    monkeypatch.setattr("notifications.admin.clients.end_subscriptions", ended.extend)
+    monkeypatch.setattr(
+        "notifications.admin.clients.end_subscriptions", lambda rows, now: ended.extend(rows)
+    )
     row = subscription(admin_user, "a")
     subscription(admin_user, "b")
     delete(admin_client, row)

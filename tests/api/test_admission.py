@@ -153,6 +153,26 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(
     assert app._admission.requests.used == 0
 
 
+async def test_nor_is_one_that_the_view_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def view(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        heard = asyncio.create_task(receive())  # Django listens for who goes away meanwhile
+        await asyncio.wait([heard], timeout=0.2)
+        assert not heard.done(), "the deadline is the body's only"
+        heard.cancel()
+        await send({"type": "http.response.start", "status": 299, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    monkeypatch.setattr(lean_module, "BODY_DEADLINE", 0.1)
+    app = LeanPublish(view, admission=Admission())
+    slow = Request(app, length=100)
+    slow.events.put_nowait({"type": "http.request", "body": b"x", "more_body": True})
+    assert await slow.answer() == (400, "BAD_FRAME")
+    assert app._admission.requests.used == 0
+    assert (await Request(app).answer(b"x"))[0] == 299
+
+
 async def test_when_the_log_has_no_room_no_body_is_read(
     keys: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.deployment import Deployment, Server
-from tests.socket_client import session
+from tests.socket_client import WAIT, session
 
 pytestmark = pytest.mark.server
 
@@ -17,7 +17,7 @@ async def ask(server: Server, method: str, path: str, key: str, body: Any = None
 
 async def session_of(server: Server, key: str, client_id: str) -> dict[str, Any]:
     """The session of a client, once the server has written that it is connected."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT):
         while True:
             page = (await ask(server, "GET", "/api/v1/sessions?state=connected", key)).body
             for found in page["sessions"]:
@@ -34,7 +34,7 @@ async def disconnecting(holder: Server, asked: Server, key: str) -> None:
         path = f"/api/v1/sessions/{found['id']}/disconnect"
         answer = await ask(asked, "POST", path, key, {"reason": "Good night."})
         assert answer.status == 202
-        code, frames = await client.closed(timeout=2)
+        code, frames = await client.closed()
         assert code == 4503
         last = frames[-1]
         assert (last["type"], last["code"]) == ("disconnect", 4503)
@@ -47,9 +47,7 @@ async def disconnecting(holder: Server, asked: Server, key: str) -> None:
 
 
 def make_key(deployment: Deployment) -> str:
-    return deployment.manage(
-        "create_api_key", "wide", "--grant-publish=**", "--grant-subscribe=**"
-    ).strip()
+    return deployment.key
 
 
 async def test_on_the_same_server(deployment: Deployment) -> None:

@@ -70,14 +70,7 @@ def test_whoever_asks_proves_who_they_are_in_three_ways(schema: dict[str, Any]) 
 
 def test_codes_that_rest_can_answer_are_explained(schema: dict[str, Any]) -> None:
     text = str(schema["paths"])
-    only_on_sockets = {
-        "BAD_CURSOR",
-        "UNKNOWN_TYPE",
-        "UNKNOWN_SUBSCRIPTION",
-        "ALREADY_SUBSCRIBED",
-        "LIMIT_SUBSCRIPTIONS",
-        "LIMIT_CONNECTIONS",
-    }
+    only_on_sockets = {"BAD_CURSOR", "UNKNOWN_TYPE", "LIMIT_CONNECTIONS"}
     assert {code for code in ERRORS if f"`{code}`" not in text} == only_on_sockets
 
 

@@ -19,8 +19,7 @@ def house(
     directory = tmp_path_factory.mktemp("http")
     template = Deployment.template("sqlite", templates, directory)
     deployment = Deployment.create("sqlite", directory, template)
-    key = deployment.manage("create_api_key", "wide", "--grant-publish=**").strip()
-    yield deployment.start(), key
+    yield deployment.start(), deployment.key
     deployment.close()
 
 

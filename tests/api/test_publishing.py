@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from notifications.api import publishing
+from notifications.api.bodies import SINGLE_BYTES, decode_body
 from notifications.errors import Overloaded, Unavailable
 from notifications.log.group_commit import GroupCommit
 from notifications.models import Message, Topic, TopicPolicy
@@ -202,6 +203,25 @@ def test_each_message_of_a_batch_stands_alone(api: Api, is_json: bool) -> None:
     assert results[5] == results[3] | {"status": 200, "duplicate": True}
     assert [message["payload"] for message in history(api, "a.b")] == [1, 3]
     assert (results[0]["seq"], results[3]["seq"], results[4]["seq"]) == (1, 2, 1)
+
+
+def test_what_is_too_long_for_a_single_publish_is_not_decoded_in_a_batch(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counting(data: bytes, record: Any) -> Any:
+        decoded.append(len(data))
+        return decode_body(data, record)
+
+    monkeypatch.setattr(publishing, "decode_body", counting)
+    deep = b'{"topic":"a.b","payload":[' + b"[]," * (SINGLE_BYTES // 3) + b"1]}"
+    lines = b"\n".join([deep, b'{"topic":"a.b","payload":1}'])
+    answer = api.post("publish/batch", lines, content_type=NDJSON)
+    first, second = answer.json()["results"]
+    assert (first["status"], first["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert second["status"] == 201
+    assert max(decoded) < SINGLE_BYTES
 
 
 def test_a_line_that_is_no_json_stands_alone_too(api: Api) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import BrowserContext, Page, TimeoutError
 
-from tests.deployment import Deployment, Server
+from tests.deployment import Server
 
 TOPIC = "news.all"
 PATIENCE = 30.0
@@ -67,9 +67,9 @@ if (location.hash) addEventListener("DOMContentLoaded", run);
 PASSWORD = "correct horse"
 
 
-def create_user(deployment: Deployment, name: str) -> None:
-    """Have a user who may subscribe to what is published here."""
-    deployment.manage("create_user", name, f"--password={PASSWORD}", f"--grant-subscribe={TOPIC}")
+def user(name: str) -> tuple[str, ...]:
+    """Return the command that makes a user who may subscribe to what is published here."""
+    return "create_user", name, f"--password={PASSWORD}", f"--grant-subscribe={TOPIC}"
 
 
 def token_of(server: Server, name: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.client_page import create_user
 from tests.deployment import Deployment
 
 CHROMIUM = shutil.which("chromium")
@@ -39,8 +38,7 @@ def context(chromium: Browser) -> BrowserContext:
 @pytest.fixture
 def key(embedded: Deployment) -> str:
     """A key that publishes what `ada` may subscribe to."""
-    create_user(embedded, "ada")
-    return embedded.manage("create_api_key", "shop", "--grant-publish=news.**").strip()
+    return embedded.key
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from tests.browser.client_page import (
     handled,
     open_client,
     token_of,
+    user,
     wait_connected,
 )
 from tests.deployment import Deployment, Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.server]
+pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.prepared(user("ada"))]
 
 HEARTBEAT = 1.0
 """Seconds between two pings, and as many for the answer: a server closes after three of silence."""

@@ -9,16 +9,16 @@ from tests.browser.client_page import (
     PATIENCE,
     Publisher,
     connections,
-    create_user,
     handled,
     open_client,
     token_of,
+    user,
     wait_connected,
     wait_until,
 )
 from tests.deployment import Deployment, Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.server]
+pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.prepared(user("ada"))]
 
 TAKEOVER_SECONDS = 2.0
 """What is promised when a leading tab closes. Of three the quickest is measured, as a machine may
@@ -96,10 +96,10 @@ def crash(page: Page) -> None:
         page.goto("chrome://crash")
 
 
+@pytest.mark.prepared(user("ada"), user("bob"))
 def test_tabs_of_two_users_do_not_share(
-    context: BrowserContext, embedded: Deployment, server: Server, token: str, key: str
+    context: BrowserContext, server: Server, token: str, key: str
 ) -> None:
-    create_user(embedded, "bob")
     tokens = (token, token_of(server, "bob"))
     pages = [open_client(context, server, auth=auth) for auth in tokens]
     require_connections(server, 2)

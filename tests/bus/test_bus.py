@@ -1,6 +1,7 @@
 """The bus over a real in-process layer, and over layers that fail in every way."""
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -23,7 +24,7 @@ from notifications.log.records import Record
 from tests.backends import REDIS
 from tests.records import record
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Ears:
@@ -56,7 +57,7 @@ async def layer(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     if request.param == "memory":
         yield InMemoryChannelLayer(capacity=1000)
         return
-    layer = RedisPubSubChannelLayer(hosts=[REDIS], prefix=request.node.name[:40])
+    layer = RedisPubSubChannelLayer(hosts=[REDIS], prefix=secrets.token_hex(8))
     yield layer
     await layer.flush()
 
@@ -113,6 +114,31 @@ async def test_garbage_in_an_ephemeral_envelope_is_survived() -> None:
     await bus.send_control({"after": "it"})
     await ears.until(controls=1)
     assert ears.hints == []
+    await bus.stop()
+
+
+async def test_what_is_followed_while_another_is_left_keeps_its_groups() -> None:
+    class Slow(InMemoryChannelLayer):  # type: ignore[misc]  # Channels has no types
+        leaving = asyncio.Event()
+        go_on = asyncio.Event()
+
+        async def group_discard(self, group: str, channel: str) -> None:
+            self.leaving.set()
+            await self.go_on.wait()
+            await super().group_discard(group, channel)
+
+    layer = Slow(capacity=1000)
+    bus, _ = make(layer)
+    await bus.start()
+    await bus.follow(1)
+    leaving = asyncio.create_task(bus.unfollow(1))
+    async with asyncio.timeout(WAIT):
+        await layer.leaving.wait()
+    await bus.follow(2)
+    layer.go_on.set()
+    await leaving
+    assert set(layer.groups) >= {group_of(2), ALL_PARTITIONS}
+    assert group_of(1) not in layer.groups
     await bus.stop()
 
 

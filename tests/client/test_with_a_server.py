@@ -20,13 +20,13 @@ from bellwether_client import (
 from bellwether_client.config import CodecName
 from tests.deployment import Deployment
 
-pytestmark = pytest.mark.server
-
 QUICK = RetryConfig(max_retries=0, initial_delay=50, max_delay=200)
 OFTEN = CircuitBreakerConfig(reset_timeout=200)
 WAIT = 20.0
 
-GRANTS = ("--grant-publish=a.**", "--grant-subscribe=a.**")
+NARROW_KEY = ("create_api_key", "k", "--grant-publish=a.**", "--grant-subscribe=a.**")
+
+pytestmark = [pytest.mark.server, pytest.mark.prepared(NARROW_KEY)]
 
 
 def client_of(url: str, key: str, **config: Any) -> NotificationClient:
@@ -39,7 +39,7 @@ def client_of(url: str, key: str, **config: Any) -> NotificationClient:
 async def test_publish_subscribe_and_a_restart_in_between(
     deployment: Deployment, codec: CodecName
 ) -> None:
-    key = deployment.manage("create_api_key", "k", *GRANTS).strip()
+    key = deployment.printed[1]
     server = deployment.start()
     client = client_of(server.socket_url, key, codec=codec)
     events: list[ClientEvent] = []
@@ -68,7 +68,7 @@ async def test_publish_subscribe_and_a_restart_in_between(
 async def test_a_restart_of_the_program_goes_on_where_it_was(
     embedded: Deployment, tmp_path: Path
 ) -> None:
-    key = embedded.manage("create_api_key", "k", *GRANTS).strip()
+    key = embedded.printed[1]
     url = embedded.start().socket_url
     storage = FileStorage(tmp_path / "state.json")
     async with client_of(url, key, storage=storage) as client:
@@ -87,7 +87,7 @@ async def test_a_restart_of_the_program_goes_on_where_it_was(
 
 
 async def test_the_past_is_had_by_since_and_by_replay(embedded: Deployment) -> None:
-    key = embedded.manage("create_api_key", "k", *GRANTS).strip()
+    key = embedded.printed[1]
     async with client_of(embedded.start().socket_url, key) as client:
         begin = client.get_cursor()
         assert begin is not None

@@ -41,12 +41,10 @@ def world(
 ) -> Iterator[World]:
     """Start a server, and publish all the time."""
     folder = tmp_path_factory.mktemp("world")
-    if "sqlite" not in templates:
-        templates["sqlite"] = Deployment.create("sqlite", folder, None)
-    deployment = Deployment.create("sqlite", folder, templates["sqlite"])
+    template = Deployment.template("sqlite", templates, folder)
+    deployment = Deployment.create("sqlite", folder, template)
     try:
-        grants = ("--grant-publish=**", "--grant-subscribe=**")
-        key = deployment.manage("create_api_key", "lives", *grants).strip()
+        key = deployment.key
         server = deployment.start(NOTIFICATIONS_RATE_LIMITS="off")
         with Feed(server, key) as feed:
             yield World(deployment, server, key, feed)

@@ -44,14 +44,18 @@ def start_listening(deployment: Deployment, *arguments: str) -> subprocess.Popen
     raise AssertionError("listen ended before it had subscribed")
 
 
+ADA = ("create_user", "ada", "--password", "x", "--grant-subscribe", "a.*")
+NARROW_KEY = ("create_api_key", "k", "--grant-subscribe", "a")
+
+
 def lines_of(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
 @pytest.mark.server
+@pytest.mark.prepared(ADA)
 def test_it_prints_what_is_published_elsewhere(deployment: Deployment) -> None:
     server = deployment.start()
-    deployment.manage("create_user", "ada", "--password", "x", "--grant-subscribe", "a.*")
     process = start_listening(
         deployment, "a.*", "--user", "ada", "--url", server.socket_url, "--count", "2"
     )
@@ -71,8 +75,7 @@ def test_it_prints_what_is_published_elsewhere(deployment: Deployment) -> None:
 
 @pytest.mark.server
 def test_it_says_how_many_came_in_time(embedded: Deployment) -> None:
-    server = embedded.start()
-    token = embedded.manage("create_api_key", "k", "--grant-subscribe", "a").strip()
+    server, token = embedded.start(), embedded.key
     process = start_listening(
         embedded,
         *("a", "--token", token, "--url", server.socket_url, "--count", "1", "--timeout", "3"),
@@ -83,9 +86,9 @@ def test_it_says_how_many_came_in_time(embedded: Deployment) -> None:
 
 
 @pytest.mark.server
+@pytest.mark.prepared(NARROW_KEY)
 def test_what_may_not_be_read_is_refused(embedded: Deployment) -> None:
-    server = embedded.start()
-    token = embedded.manage("create_api_key", "k", "--grant-subscribe", "a").strip()
+    server, token = embedded.start(), embedded.printed[1]
     with pytest.raises(AssertionError, match="FORBIDDEN"):
         embedded.manage("listen", "b", "--token", token, "--url", server.socket_url)
     with pytest.raises(AssertionError, match="4501"):
@@ -94,8 +97,7 @@ def test_what_may_not_be_read_is_refused(embedded: Deployment) -> None:
 
 @pytest.mark.server
 def test_it_listens_on_after_a_restart_of_the_server(embedded: Deployment) -> None:
-    first = embedded.start()
-    token = embedded.manage("create_api_key", "k", "--grant-subscribe", "a").strip()
+    first, token = embedded.start(), embedded.key
     process = start_listening(
         embedded, "a", "--token", token, "--url", first.socket_url, "--count", "1"
     )

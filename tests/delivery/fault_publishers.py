@@ -52,6 +52,8 @@ class Plan:
     ) -> None:
         self.name = name
         self.stop = stop
+        self.lag = 0.0
+        """Seconds by which the publish that was begun last was late."""
         self._history = history
         self._topics = topics
         self._rate = rate
@@ -82,6 +84,7 @@ class Plan:
 
     def planned(self, key: str, due: float) -> None:
         self._noted += 1
+        self.lag = time.monotonic() - due
         self.note(Planned(publisher=self.name, key=key, due=due))
 
     def invoked(self, body: dict[str, Any]) -> None:
@@ -233,6 +236,8 @@ class SocketPublisher:
         await socket.send(json.dumps(auth))
         answer = json.loads(await socket.recv())
         if answer["type"] != "auth_success":
+            if answer["temporary"]:
+                raise ConnectionError(answer["code"])
             raise AssertionError(f"{self._plan.name} was refused: {answer}")
         return socket
 

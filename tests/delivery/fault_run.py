@@ -21,7 +21,7 @@ from tests.delivery.fault_publishers import (
     SocketPublisher,
     make_plans,
 )
-from tests.delivery.fault_subscriber import FaultSubscriber, Habits
+from tests.delivery.fault_subscriber import FaultSubscriber
 from tests.delivery.history import (
     Evidence,
     FaultOff,
@@ -34,14 +34,9 @@ from tests.delivery.history import (
 )
 from tests.delivery.report import Report
 from tests.delivery.subscriber_state import SubscriberState
+from tests.delivery.wishes import TOPICS, WISHES, Wish
 from tests.deployment import Deployment, Server
 from tests.ports import free_port
-
-TOPICS = [
-    f"{group}.{leaf}"
-    for group in ("shop.1", "shop.2", "yard.1", "yard.2", "mill.1")
-    for leaf in "abcd"
-]
 
 PROCESS_GONE = "the process is gone"
 SOCKET_BROKE = "a client's socket broke"
@@ -51,31 +46,6 @@ QUIESCE_SECONDS = 20.0
 
 SETTLE_SECONDS = 15.0
 """Seconds for any other condition that the run waits for."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """A subscriber that a run has. grants: what its key may subscribe to, one pattern."""
-
-    name: str
-    patterns: Sequence[str]
-    grants: str
-    habits: Habits = field(default_factory=Habits)
-    deduplicates: bool = True
-
-
-COMES_AND_GOES = Habits(stays=(2, 5), away=(0.3, 2))
-TAKES_ITSELF_OVER = Habits(stays=(2, 5))
-
-WISHES = (
-    Wish("everything", ("**",), "**"),
-    Wish("literal topics", ("shop.1.a", "yard.2.b"), "**"),
-    Wish("overlapping patterns", ("mill.1.*", "mill.**", "mill.1.a"), "mill.**"),
-    Wish("comes and goes", ("shop.**",), "shop.**", COMES_AND_GOES),
-    Wish("comes and goes too", ("yard.*.a", "yard.*.b", "shop.2.c"), "**", COMES_AND_GOES),
-    Wish("takes itself over", ("shop.1.*", "yard.**"), "**", TAKES_ITSELF_OVER),
-    Wish("takes its topics over", ("mill.1.b", "shop.2.d"), "**", TAKES_ITSELF_OVER),
-)
 
 
 @dataclass(frozen=True)
@@ -99,15 +69,25 @@ class Parameters:
     seed: int = 1
 
 
-async def fault_run(deployment: Deployment, directory: Path, parameters: Parameters) -> Report:
-    """Run, write the history into a directory, and return the checker's report of it."""
+async def fault_run(
+    deployment: Deployment,
+    directory: Path,
+    parameters: Parameters,
+    make: "Callable[[Deployment, History, Parameters], FaultRun] | None" = None,
+) -> Report:
+    """Run, write the history into a directory, and return the checker's report of it.
+
+    make: makes a run whose harm is another than kill -9 of the servers.
+    """
     with History(directory / "history.jsonl") as history:
-        run = _Run(deployment, history, parameters)
+        run = (make or FaultRun)(deployment, history, parameters)
         await run.run()
     return check(read_history(history.path))
 
 
-class _Run:
+class FaultRun:
+    """One run. Subclasses do other harm."""
+
     def __init__(self, deployment: Deployment, history: History, parameters: Parameters) -> None:
         self.deployment = deployment
         self.history = history
@@ -115,6 +95,8 @@ class _Run:
         self.servers: list[Server] = []
         self.subscribers: list[FaultSubscriber] = []
         self.stop = threading.Event()
+        self.publishing_key = ""
+        self.plans: list[Plan] = []
 
     async def run(self) -> None:
         """Start everything, do the harm, heal, wait until all is quiet, audit the log."""
@@ -126,12 +108,13 @@ class _Run:
                 phase = parameters.seconds / (parameters.kills + 1)
                 for number in range(parameters.kills):
                     await asyncio.sleep(phase - parameters.down)  # a quiet phase, by intent
-                    await self._kill(number)
+                    await self.harm(number)
                 await asyncio.sleep(phase)
                 for subscriber in self.subscribers:
                     subscriber.steady = True
             self.history.record(Stopped())
             await self._quiesce()
+            await self.look_around()
             await asyncio.to_thread(self._audit)
 
     # --- Servers ------------------------------------------------------------------------------
@@ -140,12 +123,12 @@ class _Run:
         env = {"NOTIFICATIONS_RATE_LIMITS": "off"} | self.parameters.env
         return await asyncio.to_thread(lambda: self.deployment.start(port=port, **env))
 
-    async def _kill(self, number: int) -> None:
+    async def harm(self, number: int) -> None:
         """Kill a server with SIGKILL, see that it bit, and start it again on its port."""
         place = number % len(self.servers)
         victim = self.servers[place]
         url = victim.socket_url
-        await _until(
+        await until(
             lambda: any(one.is_on(url) for one in self.subscribers),
             "nobody is on the server to kill",
         )
@@ -156,7 +139,7 @@ class _Run:
         killed_at = time.monotonic()
         if victim.process.poll() is not None:
             self.history.record(Evidence(fault=fault, what=PROCESS_GONE))
-        await _until(
+        await until(
             lambda: sum(one.broken[url] for one in self.subscribers) > broken,
             "no socket broke",
         )
@@ -164,6 +147,9 @@ class _Run:
         await asyncio.sleep(max(0, killed_at + self.parameters.down - time.monotonic()))
         self.servers[place] = await self._start(victim.port)
         self.history.record(FaultOff(fault=fault))
+
+    async def look_around(self) -> None:
+        """Check, when all is quiet, what the history does not show."""
 
     # --- Clients ------------------------------------------------------------------------------
 
@@ -191,7 +177,7 @@ class _Run:
             )
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one.run()) for one in self.subscribers]
-            await _until(
+            await until(
                 lambda: all(one.is_served for one in self.subscribers),
                 "not all subscribers are served",
             )
@@ -203,10 +189,10 @@ class _Run:
     async def _publishing(self) -> AsyncIterator[None]:
         """Have the publishers publish meanwhile; then wait until each has its last answer."""
         parameters = self.parameters
-        key = await self._key("--grant-publish=**")
+        key = self.publishing_key = await self._key("--grant-publish=**")
         names = [f"rest {number}" for number in range(parameters.rest_publishers)]
         names += [f"socket {number}" for number in range(parameters.socket_publishers)]
-        plans = make_plans(
+        plans = self.plans = make_plans(
             self.history,
             TOPICS,
             names,
@@ -235,6 +221,8 @@ class _Run:
         return RestPublisher(plan, [server.url for server in self.servers], key, first=first)
 
     async def _key(self, *grants: str) -> str:
+        if grants in (("--grant-publish=**",), ("--grant-subscribe=**",)):
+            return self.deployment.key
         output = await asyncio.to_thread(
             self.deployment.manage, "create_api_key", f"key {' '.join(grants)}", *grants
         )
@@ -244,16 +232,17 @@ class _Run:
 
     async def _quiesce(self) -> None:
         """Wait until all subscribers have everything; the checker says what it means if not."""
-        heads: Offsets = dict(
-            await asyncio.to_thread(
-                self.deployment.query, "SELECT id, head FROM notifications_partition"
-            )
-        )
+        heads = await self.heads()
         deadline = time.monotonic() + self.parameters.quiet_within
         while time.monotonic() < deadline:
             if all(one.has_reached(heads) for one in self.subscribers):
                 return
             await asyncio.sleep(0.1)
+
+    async def heads(self) -> Offsets:
+        """Return how far the log is, by partition."""
+        query = "SELECT id, head FROM notifications_partition"
+        return dict(await asyncio.to_thread(self.deployment.query, query))
 
     def _audit(self) -> None:
         """Note the log as it is, read without our code."""
@@ -276,7 +265,8 @@ class _Run:
         )
 
 
-async def _until(condition: Callable[[], bool], otherwise: str) -> None:
+async def until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Wait until a condition holds, for SETTLE_SECONDS at most."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, otherwise

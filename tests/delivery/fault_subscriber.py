@@ -69,6 +69,11 @@ class FaultSubscriber:
         self._lines: dict[int, tuple[Line, ClientConnection]] = {}
 
     @property
+    def comes_and_goes(self) -> bool:
+        """Whether it leaves, or takes itself over, on purpose."""
+        return self._habits.stays is not None and not self.steady
+
+    @property
     def is_served(self) -> bool:
         """Whether all subscriptions are in force on a connection and nothing is recovering."""
         return any(line.is_ready for line, _ in self._lines.values())
@@ -84,7 +89,11 @@ class FaultSubscriber:
         """
         line, _ = self._lines.get(self._count, (None, None))
         served = line is not None and line.is_ready and not line.leaving
-        return self.steady and served and all(map(self.state.cursor.covers, heads.items()))
+        return self.steady and served and self.covers(heads)
+
+    def covers(self, heads: Offsets) -> bool:
+        """Whether its cursor covers the heads of the log."""
+        return all(map(self.state.cursor.covers, heads.items()))
 
     async def run(self) -> None:
         """Stay connected, by its habits, until cancelled."""

@@ -129,6 +129,8 @@ class SubscriberState:
         self._check_ready(line)
 
     def _message(self, line: Line, frame: Frame) -> None:
+        if "position" not in frame:
+            return  # of an ephemeral topic, for which nothing of this is promised
         position: Position = (frame["position"][0], frame["position"][1])
         where: dict[str, Any] = {
             "client": self.name,

@@ -35,15 +35,17 @@ def listen(
     raise AssertionError("listen ended before it was subscribed")
 
 
+ADA = ("create_user", "ada", "--password=correct horse", "--grant-subscribe=shop.**")
+
+
+@pytest.mark.prepared(ADA)
 def test_two_terminals_of_listen_and_a_thousand_publishes(
     embedded: Deployment, tmp_path: Path
 ) -> None:
-    embedded.manage("create_user", "ada", "--password=correct horse", "--grant-subscribe=shop.**")
-    key = embedded.manage("create_api_key", "shop", "--grant-publish=shop.**").strip()
     server = embedded.start()
     terminals = [listen(embedded, server, pattern, 1000) for pattern in ("shop.**", "shop.*.*")]
     for number in range(1000):
-        answer = server.publish(key, f"shop.{number % 5}.orders", number)
+        answer = server.publish(embedded.key, f"shop.{number % 5}.orders", number)
         assert answer.status == 201
     for terminal in terminals:
         output, errors = terminal.communicate(timeout=120)

@@ -1,7 +1,8 @@
 """Resuming on real servers: whole, in order, once; or a truthful reason why not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,10 +36,10 @@ async def replayed(client: SocketClient) -> tuple[list[Frame], Frame]:
     return messages, frame
 
 
-async def begin(server: Server, key: str, *topics: str) -> Frame:
+async def begin(server: Server, key: str, *topics: str, client_id: str = "test") -> Frame:
     """Subscribe as a client that then goes away; return its auth_success."""
     async with connect(server.socket_url) as client:
-        success = await client.authenticate(key)
+        success = await client.authenticate(key, client_id)
         for topic in topics:
             await client.subscribe(topic)
         return success
@@ -84,6 +85,20 @@ async def test_who_was_away_gets_what_it_missed_then_live(deployment: Deployment
         assert again["recovered"] is True
 
 
+@pytest.fixture(scope="module")
+def shared(
+    templates: dict[str, Deployment], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A deployment with a server, for tests whose clients and topics are their own."""
+    folder = tmp_path_factory.mktemp("shared")
+    template = Deployment.template("sqlite", templates, folder)
+    deployment = Deployment.create("sqlite", folder, template)
+    deployment.start()
+    yield deployment
+    deployment.close()
+
+
+@pytest.mark.sqlite
 @pytest.mark.parametrize(
     ("cursor", "reason"),
     [
@@ -101,15 +116,17 @@ async def test_who_was_away_gets_what_it_missed_then_live(deployment: Deployment
     ],
 )
 async def test_cursors_are_not_believed(
-    embedded: Deployment, cursor: Any, reason: str | None
+    shared: Deployment, request: pytest.FixtureRequest, cursor: Any, reason: str | None
 ) -> None:
-    key = make_key(embedded)
-    server = embedded.start()
-    success = await begin(server, key, "user.1.*")
-    await asyncio.to_thread(publish, server, key, "user.1.orders", 2)
+    key, (server,) = make_key(shared), shared.servers
+    name = request.node.name
+    topic = f"user.{zlib.crc32(name.encode())}.orders"
+    success = await begin(server, key, topic, client_id=name)
+    await asyncio.to_thread(publish, server, key, topic, 2)
     if isinstance(cursor, dict) and cursor.get("epoch") == "…":
         cursor = {**cursor, "epoch": success["cursor"]["epoch"]}
-    async with resumed(server, key, success["sessionId"], cursor) as (client, answer):
+    session = success["sessionId"]
+    async with resumed(server, key, session, cursor, client_id=name) as (client, answer):
         assert (answer["type"], answer["resumed"]) == ("auth_success", True)
         messages, complete = await replayed(client)
         assert complete.get("reason") == reason
@@ -117,7 +134,7 @@ async def test_cursors_are_not_believed(
         assert len(messages) == complete["count"] == (0 if reason else 2)
         if reason:
             assert answer["cursor"] == complete["cursor"], "the head, so live goes on from there"
-        await asyncio.to_thread(publish, server, key, "user.1.orders", 1, 2)
+        await asyncio.to_thread(publish, server, key, topic, 1, 2)
         assert (await client.message())["payload"] == 2
 
 
@@ -157,7 +174,7 @@ async def test_a_session_open_elsewhere_is_taken_over(cluster: Deployment) -> No
             assert answer["resumed"] is True
             messages, complete = await replayed(second)
             assert [message["payload"] for message in messages] == [0, 1, 2]
-            code, frames = await first.closed(timeout=2)
+            code, frames = await first.closed()
             assert code == 4504
             assert frames[-1]["type"] == "disconnect"
             await asyncio.to_thread(publish, servers[0], key, "user.1.orders", 1, 3)
@@ -172,7 +189,7 @@ async def test_a_session_open_elsewhere_is_taken_over(cluster: Deployment) -> No
                 assert again["resumed"] is True
                 messages, _ = await replayed(third)
                 assert [message["payload"] for message in messages] == [3]
-                assert (await second.closed(timeout=2))[0] == 4504
+                assert (await second.closed())[0] == 4504
 
 
 async def test_since_and_last(embedded: Deployment) -> None:
@@ -241,7 +258,7 @@ async def test_a_new_epoch_is_told_to_live_connections(embedded: Deployment) -> 
         await asyncio.to_thread(publish, server, key, "user.1.orders", 1)
         await client.message()
         embedded.execute("UPDATE notifications_log SET epoch = 'xnew'")
-        gap = await client.receive_until(lambda frame: frame["type"] == "gap", timeout=5)
+        gap = await client.receive_until(lambda frame: frame["type"] == "gap")
         assert (gap["reason"], gap["cursor"]["epoch"]) == ("EPOCH_CHANGED", "xnew")
         await asyncio.to_thread(publish, server, key, "user.1.orders", 1, 1)
         assert (await client.message())["payload"] == 1

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.delivery.fault_run import WISHES, Parameters, fault_run
+from tests.delivery.fault_run import Parameters, fault_run
 from tests.delivery.report import Anomaly
+from tests.delivery.wishes import WISHES
 from tests.deployment import Deployment
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.redis]

@@ -23,7 +23,7 @@ from notifications.services.renewing import Renewals
 from notifications.services.subscriptions import SubscriptionChanges
 from tests.records import publication
 
-WAIT = 10.0
+WAIT = 30.0
 
 Frame = dict[str, Any]
 

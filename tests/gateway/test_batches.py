@@ -5,7 +5,6 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -20,6 +19,12 @@ pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 LONG = {"maxSize": 100, "maxDelay": 10_000}
 """A window that no test waits for the end of."""
 
+POLICIES = (
+    ("policy", "slow.*", "--batch-size", "3", "--batch-delay", "10000"),
+    ("policy", "quick.*", "--batch-delay", "50"),
+    ("policy", "latest.*", "--ephemeral", "--overflow", "conflate"),
+)
+
 House = tuple[Server, str, str]
 
 
@@ -31,30 +36,13 @@ def house(
 ) -> Iterator[House]:
     """A server, a key that may do all, and a codec."""
     directory = tmp_path_factory.mktemp("batches")
-    template, key = _prepared(templates, directory)
+    template = Deployment.template("sqlite", templates, directory, *POLICIES)
     deployment = Deployment.create("sqlite", directory, template)
     kind, codec = request.param
     server = deployment.start(*SERVERS[kind])
-    yield server, key, codec
+    yield server, deployment.key, codec
     deployment.close()
     assert "Traceback" not in server.log.read_text()
-
-
-_keys: list[str] = []
-
-
-def _prepared(templates: dict[str, Deployment], directory: Path) -> tuple[Deployment, str]:
-    """Return a deployment to copy, and its key."""
-    if "batches" not in templates:
-        template = Deployment.template("sqlite", templates, directory)
-        made = templates["batches"] = Deployment.create("sqlite", directory, template)
-        _keys.append(
-            made.manage("create_api_key", "all", "--grant-publish=**", "--grant-subscribe=**")
-        )
-        made.manage("policy", "slow.*", "--batch-size", "3", "--batch-delay", "10000")
-        made.manage("policy", "quick.*", "--batch-delay", "50")
-        made.manage("policy", "latest.*", "--ephemeral", "--overflow", "conflate")
-    return templates["batches"], _keys[0].strip()
 
 
 class Messages:

@@ -1,7 +1,6 @@
 """The core frames over real sockets, with a client that is not ours: what works, what doesn't."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,10 @@ from tests.socket_client import SUBPROTOCOLS, SocketClient, connect, session
 
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
-ALL = "--grant-publish=**", "--grant-subscribe=**"
-LITTLE = ("--grant-publish=n.*", "--grant-subscribe=n.*")
+PREPARED = (
+    ("create_api_key", "narrow", "--grant-publish=n.*", "--grant-subscribe=n.*"),
+    ("policy", "ephemeral.*", "--ephemeral"),
+)
 
 
 @pytest.fixture(scope="module", params=EACH_SERVER_AND_CODEC, ids="-".join)
@@ -26,28 +27,14 @@ def house(
 ) -> Iterator[tuple[Server, str, str, str]]:
     """A server with short deadlines, a key that may do all, one that may do little, and a codec."""
     directory = tmp_path_factory.mktemp("gateway")
-    template, wide, narrow = _prepared(templates, directory)
+    template = Deployment.template("sqlite", templates, directory, *PREPARED)
     deployment = Deployment.create("sqlite", directory, template)
     kind, codec = request.param
     server = deployment.start(*SERVERS[kind], NOTIFICATIONS_AUTH_TIMEOUT_SECONDS="1")
-    yield server, wide, narrow, codec
+    yield server, deployment.key, deployment.printed[1], codec
     deployment.close()
     # None of all this may have failed inside the server, whatever the client was told.
     assert "Traceback" not in server.log.read_text()
-
-
-_keys: list[str] = []
-
-
-def _prepared(templates: dict[str, Deployment], directory: Path) -> tuple[Deployment, str, str]:
-    """Return a deployment to copy, its key that may do all, and one that may do little."""
-    if "conversation" not in templates:
-        template = Deployment.template("sqlite", templates, directory)
-        made = templates["conversation"] = Deployment.create("sqlite", directory, template)
-        for name, grants in (("wide", ALL), ("narrow", LITTLE)):
-            _keys.append(made.manage("create_api_key", name, *grants).strip())
-        made.manage("policy", "ephemeral.*", "--ephemeral")
-    return templates["conversation"], _keys[0], _keys[1]
 
 
 @pytest.fixture

@@ -27,10 +27,9 @@ def house(
     directory = tmp_path_factory.mktemp("filters")
     template = Deployment.template("sqlite", templates, directory)
     deployment = Deployment.create("sqlite", directory, template)
-    key = deployment.manage("create_api_key", "k", "--grant-publish=**", "--grant-subscribe=**")
     kind, codec = request.param
     server = deployment.start(*SERVERS[kind])
-    yield deployment, server, key.strip(), codec
+    yield deployment, server, deployment.key, codec
     deployment.close()
     assert "Traceback" not in server.log.read_text()
 

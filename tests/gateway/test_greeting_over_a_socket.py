@@ -23,9 +23,8 @@ def house(
     directory = tmp_path_factory.mktemp("greeting")
     template = Deployment.template("sqlite", templates, directory)
     deployment = Deployment.create("sqlite", directory, template)
-    key = deployment.manage("create_api_key", "k", "--grant-subscribe=**").strip()
     server = deployment.start(*SERVERS[request.param], NOTIFICATIONS_RETRY_POLICIES=POLICIES)
-    yield server, key
+    yield server, deployment.key
     deployment.close()
 
 
@@ -87,7 +86,7 @@ async def test_why_a_connection_ended_is_counted(
 
 
 async def test_a_full_server_tells_that_it_is_not_well(embedded: Deployment) -> None:
-    key = embedded.manage("create_api_key", "k", "--grant-subscribe=**").strip()
+    key = embedded.key
     server = embedded.start(NOTIFICATIONS_MAX_CONNECTIONS="2")
     async with connect(server.socket_url) as one, connect(server.socket_url) as other:
         for number, socket in enumerate((one, other)):

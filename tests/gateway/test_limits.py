@@ -12,8 +12,8 @@ from tests.socket_client import connect, session
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
 
-def make_key(deployment: Deployment, name: str = "test") -> str:
-    return deployment.manage("create_api_key", name, "--grant-subscribe=**").strip()
+def make_key(deployment: Deployment) -> str:
+    return deployment.key
 
 
 async def refused(url: str) -> tuple[int, str | None]:
@@ -52,7 +52,8 @@ async def test_sockets_that_do_not_authenticate_are_few(embedded: Deployment) ->
 
 
 async def test_a_user_has_so_many_connections(embedded: Deployment) -> None:
-    key, other = make_key(embedded), make_key(embedded, "other")
+    key = make_key(embedded)
+    other = embedded.manage("create_api_key", "other").strip()
     server = embedded.start(NOTIFICATIONS_MAX_CONNECTIONS_PER_USER="2")
     async with (
         session(server.socket_url, key, "a") as first,

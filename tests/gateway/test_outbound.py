@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from notifications.gateway import outbound as outbound_module
+from notifications.conf import conf
 from notifications.gateway.outbound import WRITE_BYTES, AsgiOutbound, DirectOutbound
 from notifications.hub.buffer import Buffer
 from notifications.hub.encoded import Encoded, framed_array
@@ -221,7 +221,7 @@ async def test_who_reads_nothing_is_stuck_after_a_while_and_who_reads_a_little_i
     assert not line.outbound.is_stuck(0.0)
     line.wire.pause()
     line.wire.kept = 1_000
-    deadline = outbound_module.WRITE_DEADLINE
+    deadline = conf().write_timeout
     assert not line.outbound.is_stuck(0.0)
     assert not line.outbound.is_stuck(deadline)
     line.wire.kept = 900
@@ -271,7 +271,7 @@ async def test_asgi_sends_the_same_in_the_same_order(arrays: int, events: list[s
         asgi.buffer.push(Encoded(text))
     loop = asyncio.get_running_loop()
     assert not asgi.outbound.is_stuck(loop.time())
-    assert asgi.outbound.is_stuck(loop.time() + outbound_module.WRITE_DEADLINE + 1)
+    assert asgi.outbound.is_stuck(loop.time() + conf().write_timeout + 1)
     asgi.going.set()
     await asgi.until(*events)
     await asgi.outbound.stop()

@@ -12,6 +12,10 @@ from tests.socket_client import SocketClient, session
 pytestmark = [pytest.mark.server, pytest.mark.sqlite]
 
 PASSWORD = "correct horse"
+USERS = tuple(
+    ("create_user", name, f"--password={PASSWORD}", "--grant-subscribe=g.*")
+    for name in ("ada", "bob")
+)
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -21,10 +25,8 @@ def house(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Deployment, Server]]:
     directory = tmp_path_factory.mktemp("refreshing")
-    template = Deployment.template("sqlite", templates, directory)
+    template = Deployment.template("sqlite", templates, directory, *USERS)
     deployment = Deployment.create("sqlite", directory, template)
-    for name in ("ada", "bob"):
-        deployment.manage("create_user", name, f"--password={PASSWORD}", "--grant-subscribe=g.*")
     server = deployment.start(*SERVERS[request.param], LOG_LEVEL="DEBUG")
     yield deployment, server
     deployment.close()

@@ -27,11 +27,12 @@ from notifications.log.read import LogState, read_hole, read_state
 from notifications.log.records import Record
 from notifications.models import Log, Message, Partition, Topic
 from notifications.recovery.cursor import Unrecovered
+from notifications.topics.partitions import partition_of
 from tests.records import publication, record
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Peer:
@@ -386,6 +387,22 @@ async def test_what_came_while_detached_follows_in_order(hub: Hub) -> None:
     expected = ["a.b.x#0", "a.b.x#2", "a.b.y#0", "a.b.x#1", "a.b.x#0"]
     assert await peer.until(5) == expected
     assert [frame["position"][1] for frame in peer.received] == [1, 3, 4, 5, 6]
+
+
+async def test_a_partition_that_concerns_a_connection_only_while_it_is_detached_is_brought_too(
+    hub: Hub,
+) -> None:
+    """What a new subscription wants may lie in a partition that was no business of it before."""
+    peer, other = Peer(), Peer()
+    await subscribe(hub, peer, "a.b.x")
+    await subscribe(hub, other, "c.d.x")
+    begin = hub.detach(peer.subscriber)
+    (record,) = await publish(hub, "c.d.x")
+    assert record.partition != partition_of("a.b", len(begin))
+    await other.until(1)
+    hub.add(peer.subscriber, "c.d.x", Wish("later", begin=begin))
+    await hub.attach(peer.subscriber)
+    assert peer.take() == ["c.d.x#0"]
 
 
 async def test_a_subscription_that_is_made_during_a_catch_up_misses_nothing(

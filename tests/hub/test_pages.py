@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from notifications.errors import Unavailable
-from notifications.hub.pages import FORMS, OVERHEAD, PAGE, Kept, Pages
+from notifications.hub.pages import FORMS, OVERHEAD, PAGE, Pages, Part
 from notifications.log.read import Reading
 from notifications.log.records import Record
 from notifications.protocol.codec import JSON, MSGPACK, SUBPROTOCOLS
@@ -49,7 +49,7 @@ class Log:
         ]
 
 
-def offsets(found: tuple[list[Kept], int] | None) -> list[int] | None:
+def offsets(found: Part | None) -> list[int] | None:
     return None if found is None else [kept.record.offset for kept in found[0]]
 
 
@@ -75,7 +75,7 @@ async def test_a_page_is_read_once_and_cut_to_what_is_wanted() -> None:
 async def test_partitions_are_told_apart() -> None:
     log = Log(10)
     pages = Pages(10**9, log.read)
-    found, _ = await pages.load(3, 0, 10, head=10)
+    found, *_ = await pages.load(3, 0, 10, head=10)
     assert {kept.record.partition for kept in found} == {3}
     assert pages.cached(4, 0, 10) is None
 
@@ -94,8 +94,8 @@ async def test_who_wants_the_same_at_the_same_time_shares_one_read() -> None:
 
 async def test_a_frame_is_made_once_for_all() -> None:
     pages = Pages(10**9, Log(3, text="[1]").read)
-    first, _ = await pages.load(0, 0, 3, head=3)
-    second, _ = await pages.load(0, 1, 3, head=3)
+    first, *_ = await pages.load(0, 0, 3, head=3)
+    second, *_ = await pages.load(0, 1, 3, head=3)
     one, same = first[1], second[0]
     for codec in SUBPROTOCOLS.values():
         assert one.frame(codec, replayed=True) is same.frame(codec, replayed=True)

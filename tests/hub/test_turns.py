@@ -12,7 +12,7 @@ from notifications.hub.turns import AT_ONCE, Turns
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-WAIT = 10.0
+WAIT = 30.0
 
 
 class Work:

@@ -58,6 +58,7 @@ def test_what_is_withdrawn_makes_room_at_once_and_is_passed_over() -> None:
     queue.put(second)
     assert queue.withdraw(first)
     assert queue.withdraw(first), "it stays withdrawn"
+    assert not first.publications, "it holds no memory that nothing counts any more"
     third = ticket(2, publisher="c")
     queue.put(third)
     assert queue.take() == [second, third]

@@ -1,6 +1,7 @@
 """Connections without a socket, that remember what their process had them do."""
 
 import uuid
+from datetime import datetime
 
 from accounts.principal import Principal
 from notifications.hub import Subscriber
@@ -37,6 +38,7 @@ class Recorder:
         self.closed: list[int] = []
         self.revocations = 0
         self.told: list[tuple[str, str]] = []
+        self.changed: list[datetime] = []
 
     def check_deadlines(self, now: float) -> None:
         """Have none."""
@@ -48,6 +50,10 @@ class Recorder:
     def end_subscription(self, subscription_id: str, *, code: str | None, reason: str) -> None:
         """Remember it."""
         self.told.append((subscription_id, reason))
+
+    def subscriptions_changed(self, at: datetime) -> None:
+        """Remember when."""
+        self.changed.append(at)
 
     def revoke(self) -> None:
         """Count it."""

@@ -1,5 +1,6 @@
 """Connections that others ended, found although the bus said nothing and the database was away."""
 
+import uuid
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -200,3 +201,27 @@ async def test_subscriptions_that_an_operator_ended_are_found_in_one_pass(
     assert ended == [f"{number}-3" for number in range(200)]
     endings.hear({})
     assert Counted.passes == len(connections), "nothing was to be ended"
+
+
+async def test_subscriptions_that_others_began_are_looked_at_when_the_bus_says_so(
+    clock: Clock,
+) -> None:
+    here, other = Recorder(), Recorder()
+    endings = Endings(SERVER, [here, other], by_handle(here, other))
+    endings.hear({"begun": str(here.handle), "at": clock.now.isoformat()})
+    endings.hear({"begun": str(uuid.uuid4()), "at": clock.now.isoformat()})
+    assert (here.changed, other.changed) == ([clock.now], [])
+
+
+async def test_and_are_found_when_the_bus_said_nothing(clock: Clock) -> None:
+    connection = await session_here(clock)
+    endings = Endings(SERVER, [connection], by_handle(connection))
+    await endings.close_ended()
+    changed_at = clock.pass_(timedelta(seconds=1))
+    await in_database(Session.objects.update, subscriptions_changed_at=changed_at)
+    clock.pass_(OUTAGE)
+    await endings.close_ended()
+    assert connection.changed == [changed_at]
+    clock.pass_(OUTAGE)
+    await endings.close_ended()
+    assert connection.changed == [changed_at], "that was long ago"

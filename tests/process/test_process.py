@@ -14,13 +14,20 @@ from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.hub import follower
 from notifications.models import Server, Session
-from notifications.process import Process, redelivering, running_process, stop_process, this_process
+from notifications.process import (
+    Process,
+    redelivering,
+    running_process,
+    stop_process,
+    sweeping,
+    this_process,
+)
 from notifications.process import process as process_module
 from notifications.process.process import STRAYS_INTERVAL
 from notifications.services import sweeps
 from notifications.services.servers import leave_strays, register_server
-from notifications.services.sweeps import SWEEPS
-from tests.process.doubles import Recorder
+from notifications.services.sweeps import PURGES, SWEEPS
+from tests.process.doubles import Recorder, by_handle
 from tests.selectors import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,6 +71,38 @@ async def test_a_session_that_is_open_in_the_database_only_is_left() -> None:
     resumed = Session.objects.filter(pk=handle)
     await in_database(resumed.update, connects=3, state="connected")
     assert await in_database(leave_strays, process.server_id, {handle: 2}, now=now) == 0
+
+
+async def test_a_socket_that_its_session_left_behind_is_closed() -> None:
+    """Taken on twice elsewhere: the row names the last of its servers only, and the bus is away."""
+    process, now = Process(), timezone.now()
+
+    def prepare() -> dict[str, Session]:
+        for server_id in (process.server_id, "b", "c"):
+            register_server(server_id, now=now)
+        away = {"server_id": "c", "taken_from": "b", "taken_at": now}
+        kinds: dict[str, dict[str, Any]] = {
+            "taken on twice": {**away, "connects": 4},
+            "operator": {**away, "connects": 4, "ended": True, "reason": "server_initiated"},
+            "ended here": {"ended": True, "reason": "server_initiated"},
+            "replaced": {"ended": True, "reason": "taken_over"},
+            "not written yet": {"state": "reconnecting"},
+            "in order": {},
+        }
+        known: dict[str, Any] = {"server_id": process.server_id, "connects": 2, "since": now}
+        return {name: rows.session("user:1", name, **known | more) for name, more in kinds.items()}
+
+    made = await in_database(prepare)
+    sockets = {name: Recorder(handle=row.pk, connects=2) for name, row in made.items()}
+    process.by_handle.update(by_handle(*sockets.values()))
+    await process._leave_strays()
+    closed = {name: socket.closed for name, socket in sockets.items() if socket.closed}
+    assert closed == {
+        "taken on twice": [4504],
+        "operator": [4504],
+        "ended here": [4503],
+        "replaced": [4504],
+    }
 
 
 @pytest.mark.parametrize(
@@ -129,6 +168,29 @@ async def test_a_sweep_that_fails_does_not_keep_the_others_from_running(
 
     monkeypatch.setattr(sweeps, "SWEEPS", {name: sweep(name) for name in SWEEPS})
     before = failures()
-    await Process()._sweep()
-    assert ran == [name for name in SWEEPS if name != "deliveries"]
+    await sweeping.sweep()
+    await sweeping.purge()
+    assert ran == [name for name in SWEEPS if name not in sweeping.OF_THEIR_OWN] + list(PURGES)
     assert failures() == before + 1
+
+
+@pytest.mark.parametrize("failing", [None, "expired_messages"])
+async def test_a_purge_that_left_something_goes_on_at_once(
+    monkeypatch: pytest.MonkeyPatch, failing: str | None
+) -> None:
+    ran: list[str] = []
+    behind = {"retention": 3, "expired_messages": 1}
+
+    def run(name: str, **_: Any) -> bool:
+        ran.append(name)
+        if name == failing:
+            raise OperationalError("canceling statement due to statement timeout")
+        behind[name] -= 1
+        return behind[name] >= 0
+
+    monkeypatch.setattr(sweeping, "run_alone", run)
+    monkeypatch.setattr(sweeping, "BREATH", 0)
+    await sweeping.purge()
+    second = [] if failing else ["expired_messages"]
+    rest = ["retention"] * 3
+    assert ran == ["expired_messages", "retention", *second, *rest]

@@ -413,3 +413,9 @@ def test_numbers_beyond_64_bits_in_options_are_no_defect() -> None:
         "since": {"epoch": "x", "offsets": {"0": 1e30}}
     }
     assert unpacked["cursor"] == {"epoch": "e", "offsets": {}}
+
+
+def test_text_that_looks_like_what_json_cannot_hold_is_text() -> None:
+    frame = MSGPACK.decode_client(msgpack.packb(publish_of({"1e999": ["1e999", 1e300]})))
+    assert isinstance(frame, Publish)
+    assert json.loads(bytes(frame.payload)) == {"1e999": ["1e999", 1e300]}

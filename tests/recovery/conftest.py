@@ -1,6 +1,7 @@
 """The still world in place of the real clock, database threads and ids."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -11,6 +12,7 @@ from accounts.tokens import issue_access_token
 from notifications import database as database_module
 from notifications.hub import follower as hub_module
 from notifications.log import append as append_module
+from notifications.log import records as records_module
 from notifications.log.identity import log_identity
 from notifications.services import session_changes
 from tests.recovery.machine.world import World
@@ -24,6 +26,8 @@ def token(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     monkeypatch.setattr(database_module, "close_old_connections", lambda: None)
     monkeypatch.setattr(hub_module, "GRACE", 0)
     monkeypatch.setattr(session_changes, "CHANGES_PAUSE", 0)
+    # The clock of now_ms, whoever imported that.
+    monkeypatch.setattr(records_module, "time", SimpleNamespace(time_ns=World.time_ns))
     # Ids in the order of the log, and the same in every run.
     monkeypatch.setattr(
         append_module,

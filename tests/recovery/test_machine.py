@@ -1,8 +1,8 @@
 """A state machine drives hub, replay, connections and sessions against a model of them.
 
 Two servers, two clients, one log; a bus that loses, repeats and reorders, a database that is slow,
-sockets that die, servers that die, retention that purges. Whatever the order: each client gets
-what it is owed, once, in order, or is told the truth.
+sockets that die, servers that die, time that passes, purges that end in their middle. Whatever the
+order: each client gets what it is owed, once, in order, or is told the truth.
 """
 
 from functools import partial
@@ -12,29 +12,20 @@ import pytest
 from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
+from notifications.topics.partitions import partitions_of
 from tests.recovery.machine.choices import HOWS, How, how_to_resume
 from tests.recovery.machine.client import ClientState
-from tests.recovery.machine.model import PATTERNS, TOPICS, LogModel, empty_log
+from tests.recovery.machine.model import PARTITIONS, PATTERNS, TOPICS, empty_log, fits
 from tests.recovery.machine.servers import Server
-from tests.recovery.machine.world import BusMode, DatabaseMode, Fate, World
+from tests.recovery.machine.surroundings import Surroundings, index, turns, which
+from tests.recovery.machine.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-which = st.integers(0, 1)
-index = st.integers(0, 7)
-turns = st.sampled_from((None, None, None, 0, 3, 10))
-"""Turns of the loop after a step; None for as many as it takes until nothing goes on."""
 
-
-class Machine(RuleBasedStateMachine):
+class Machine(Surroundings):
     """One example: a fresh log, two servers, two clients."""
 
     token = ""
@@ -43,7 +34,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         Machine.examples += 1
-        self.log: LogModel = empty_log(f"x{Machine.examples}")
+        self.log = empty_log(f"x{Machine.examples}")
         self.world = World()
         self.servers = [Server.begin(self.world), Server.begin(self.world)]
         self.clients = [ClientState("one", self.log), ClientState("two", self.log)]
@@ -54,93 +45,6 @@ class Machine(RuleBasedStateMachine):
             self._connect(client, self.servers[number], "fresh", 0)
             for pattern in wanted[number::2]:
                 self.world.call(partial(client.subscribe, pattern, since=None))
-
-    # --- The log --------------------------------------------------------------------------------
-
-    @rule(
-        topics=st.lists(st.sampled_from(TOPICS), min_size=1, max_size=6),
-        has_expired=st.sampled_from((False, False, False, True)),
-        keyed=st.booleans(),
-        relayed_by=st.sampled_from((0, 1, None)),
-        turns=turns,
-    )
-    def publish(
-        self,
-        topics: list[str],
-        has_expired: bool,
-        keyed: bool,
-        relayed_by: int | None,
-        turns: int | None,
-    ) -> None:
-        records = self.log.publish(topics, has_expired=has_expired, keyed=keyed)
-        if relayed_by is not None:
-            self.world.call(lambda: self.servers[relayed_by].hub.relay(records), turns=turns)
-
-    publish_again = publish
-    publish_once_more = publish
-
-    @precondition(lambda self: self.log.keyed)
-    @rule(index=index)
-    def retry(self, index: int) -> None:
-        assert not self.log.retry(index)
-
-    @rule(topic=st.sampled_from(TOPICS), count=st.integers(1, 4), swept=st.booleans())
-    def purge(self, topic: str, count: int, swept: bool) -> None:
-        self.log.purge(topic, count)
-        if swept:
-            self.log.sweep()
-
-    @precondition(lambda self: self.log.rows_to_go)
-    @rule()
-    def sweep(self) -> None:
-        self.log.sweep()
-
-    # --- What is between ------------------------------------------------------------------------
-
-    @rule(server=which, mode=st.sampled_from(("through", "held", "lost")))
-    def set_bus(self, server: int, mode: BusMode) -> None:
-        self.servers[server].set_bus(mode)
-
-    @precondition(lambda self: any(self.world.net.held.values()))
-    @rule(
-        server=which,
-        index=index,
-        fate=st.sampled_from(("delivered", "lost", "repeated")),
-        turns=turns,
-    )
-    def settle_hint(self, server: int, index: int, fate: Fate, turns: int | None) -> None:
-        self.world.call(lambda: self.servers[server].settle_hint(index, fate), turns=turns)
-
-    @rule(mode=st.sampled_from(("now", "late", "slow")))
-    def set_database(self, mode: DatabaseMode) -> None:
-        self.world.database.mode = mode
-
-    @precondition(lambda self: self.world.database.waiting)
-    @rule(index=index, turns=turns)
-    def release(self, index: int, turns: int | None) -> None:
-        self.world.call(lambda: self.world.database.release(index), turns=turns)
-
-    @rule(server=which, turns=turns)
-    def look(self, server: int, turns: int | None) -> None:
-        self.world.call(self.servers[server].look, turns=turns)
-
-    @rule(seconds=st.sampled_from((1, 40)))
-    def wait(self, seconds: int) -> None:
-        """Let time pass: partitions that nobody needs are left, groups are joined again."""
-        self.world.rest()
-        self.world.loop.now += seconds
-        self.world.rest()
-
-    @rule(server=which)
-    def kill(self, server: int) -> None:
-        """End a server without a word, and start another in its place."""
-        dead = self.servers[server]
-        for client in self.clients:
-            if client.line is not None and client.line.socket.server is dead:
-                client.drop()
-            client.old_lines = [line for line in client.old_lines if line.socket.server is not dead]
-        self.world.run(dead.kill())
-        self.servers[server] = Server.begin(self.world)
 
     # --- Clients --------------------------------------------------------------------------------
 
@@ -206,6 +110,30 @@ class Machine(RuleBasedStateMachine):
         if asked is not None and state.line is not None and state.line.asked is not None:
             return
         self.world.call(lambda: state.subscribe(pattern, since=asked), turns=turns)
+
+    @rule(client=which, index=index, count=st.integers(1, 3), relayed=st.booleans())
+    def publish_while_subscribing(self, client: int, index: int, count: int, relayed: bool) -> None:
+        """Publish what a subscription wants between its being asked for and its being there, in a
+        partition that was none of the connection's business before."""
+        state = self.clients[client]
+        concerned = {at for held in state.held for at in partitions_of(held, PARTITIONS)}
+        fresh = [one for one in PATTERNS if not concerned & {*partitions_of(one, PARTITIONS)}]
+        if not fresh or not self._is_served(state):
+            return
+        self.world.rest()
+        if state.line is None or not state.line.socket.is_open:
+            return
+        pattern = fresh[index % len(fresh)]
+        server = state.line.socket.server
+        self.world.database.mode = "late"
+        self.world.call(lambda: state.subscribe(pattern, since=None))
+        while self.world.database.waiting and not server.feeds:
+            self.world.call(lambda: self.world.database.release(0))
+        topics = [topic for topic in TOPICS if fits(pattern, topic)][:count]
+        records = self.log.publish(topics, lifetime=0, keyed=False)
+        if relayed:
+            self.world.call(lambda: server.hub.relay(records))
+        self.world.rest()
 
     @rule(client=which, index=index, turns=turns)
     def unsubscribe(self, client: int, index: int, turns: int | None) -> None:

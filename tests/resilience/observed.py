@@ -18,7 +18,6 @@ DATABASE_PORT = urlsplit(POSTGRES).port or 5432
 DEPLOYED = {
     "DEBUG": "0",
     "DJANGO_SETTINGS_MODULE": "config.settings.production",
-    "SECRET_KEY": secrets.token_urlsafe(48),
     "ALLOWED_HOSTS": "127.0.0.1",
     "NOTIFICATIONS_METRICS_TOKEN": secrets.token_urlsafe(16),
     "NOTIFICATIONS_RATE_LIMITS": "off",

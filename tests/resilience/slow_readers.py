@@ -153,9 +153,7 @@ class _Run:
         self.deployment = deployment
         self.crowd = crowd
         deployment.env.update(DEPLOYED)
-        self.key = deployment.manage(
-            "create_api_key", "crowd", "--grant-publish=**", "--grant-subscribe=**"
-        ).strip()
+        self.key = deployment.key
         self.server = deployment.start(
             NOTIFICATIONS_BUFFER_BYTES=str(BUFFER_BYTES),
             NOTIFICATIONS_REPLAY_CACHE_BYTES=str(CACHE_BYTES),

@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 
+from notifications import metrics
 from notifications.conf import conf
 from notifications.log import append as appending
 from notifications.log import purge as purging
 from notifications.log.append import append
 from notifications.models import Log, Message, Topic, TopicPolicy
 from notifications.services import retention
-from notifications.services.retention import sweep_retention
+from notifications.services.retention import (
+    expired_are_left,
+    is_behind,
+    measure_lag,
+    retention_lag,
+    sweep_retention,
+)
 from notifications.services.sweeps import run_sweep
 from tests.records import publication
 
@@ -32,6 +39,11 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Any:
         append([publication(topic, payload) for topic in topics])
 
     return publish
+
+
+@pytest.fixture(autouse=True)
+def _no_pass_of_another_test() -> None:
+    retention._passes.clear()
 
 
 def left() -> dict[str, int]:
@@ -66,9 +78,10 @@ def test_the_general_rule_is_the_setting(publish: Any, settings: Any) -> None:
 
 def test_a_run_begins_at_the_mark(publish: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     TopicPolicy.objects.create(pattern="short.*", retention=3600)
+    TopicPolicy.objects.create(pattern="brief.*", retention=20)
     publish(9 * DAY, "a")
     sweep_retention(now=NOW)
-    assert marks() == (NOW - 7 * DAY, {"short.*": NOW})
+    assert marks() == (NOW - 7 * DAY, {"short.*": NOW, "brief.*": NOW})
     looked: list[str] = []
     stored = purging.stored_between
 
@@ -80,12 +93,13 @@ def test_a_run_begins_at_the_mark(publish: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(retention, "stored_between", note)
     publish(9 * DAY, "a")  # far before the mark: nobody looks there again
     publish(7 * DAY, "b")
-    publish(7 * DAY + timedelta(seconds=30), "late")  # its commit took half a minute
     publish(2 * HOUR, "short.old")
     publish(HOUR, "short.new")
+    publish(timedelta(seconds=59), "brief.late")  # its commit took that long
+    publish(timedelta(seconds=61), "brief.later")
     assert sweep_retention(now=NOW + timedelta(seconds=1)) == 3
-    assert sorted(looked) == ["b", "late", "short.new"]
-    assert left() == {"a": 1, "short.old": 1}
+    assert sorted(looked) == ["b", "brief.late", "short.new"]
+    assert left() == {"a": 1, "short.old": 1, "brief.later": 1}
 
 
 @pytest.mark.parametrize("change", ["save", "delete", "queryset", "add"])
@@ -125,11 +139,8 @@ def test_a_run_that_is_overtaken_by_a_change_writes_no_mark(
     assert marks() == (None, {"b": None})
 
 
-def test_a_run_stops_when_its_time_is_over_and_goes_on(
-    publish: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "PAGE", 2)
-    monkeypatch.setattr(retention, "WORK_SECONDS", 1.0)
+@pytest.fixture
+def two_seconds_a_purge(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     purge = purging.purge
@@ -139,12 +150,87 @@ def test_a_run_stops_when_its_time_is_over_and_goes_on(
         return purge(rows, now=now)
 
     monkeypatch.setattr(retention, "purge", take_long)
+
+
+@pytest.mark.usefixtures("two_seconds_a_purge")
+def test_a_run_stops_when_its_time_is_over_and_goes_on(
+    publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PAGE", 2)
+    monkeypatch.setattr(retention, "WORK_SECONDS", 1.0)
     for days in (12, 11, 10, 9, 8):
         publish(days * DAY, "a")
     assert sweep_retention(now=NOW) == 2
     assert marks()[0] == NOW - 11 * DAY
+    assert retention_lag(now=NOW) == {"general": 4 * 86_400, "policies": 0}
+    assert is_behind(now=NOW)
     assert [sweep_retention(now=NOW) for _ in range(4)] == [2, 1, 0, 0]
     assert marks()[0] == NOW - 7 * DAY
+    assert not is_behind(now=NOW)
+
+
+@pytest.mark.usefixtures("two_seconds_a_purge")
+def test_a_busy_policy_leaves_time_to_the_others_and_to_the_general_rule(
+    publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "WORK_SECONDS", 12.0)
+    for pattern in ("busy.**", "calm.*"):
+        TopicPolicy.objects.create(pattern=pattern, retention_count=1)
+    for number in range(9):
+        publish(HOUR, *[f"busy.t{number}"] * 2, *["calm.a"] * 2)
+        publish(8 * DAY, "general.a")
+    sweep_retention(now=NOW)
+    # Of 12 seconds the policies have six; of these the busy one three, in which it begins two.
+    kept = left()
+    assert sum(kept.pop(f"busy.t{number}") for number in range(9)) == 16
+    assert kept == {"calm.a": 1}
+    assert {rule for rule, lag in retention_lag(now=NOW).items() if lag} == {"policies"}
+
+
+@pytest.mark.usefixtures("two_seconds_a_purge")
+def test_the_next_run_goes_on_with_the_topic_at_which_the_time_was_over(
+    publish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "WORK_SECONDS", 2.0)
+    TopicPolicy.objects.create(pattern="big.*", retention_bytes=3, retention=86_400)
+    looked: list[int] = []
+    over_bytes = purging.over_bytes
+
+    def note(topic_id: int, most: int, *, after: int) -> int:
+        looked.append(topic_id)
+        return over_bytes(topic_id, most, after=after)
+
+    monkeypatch.setattr(retention, "over_bytes", note)
+    for number in range(4):
+        publish(HOUR, *[f"big.t{number}"] * 2)
+    runs = [sweep_retention(now=NOW + number * timedelta(minutes=1)) for number in range(5)]
+    assert runs == [1, 1, 1, 1, 0]
+    first = Topic.objects.get(name="big.t0").pk
+    assert sorted(set(looked)) == [first, first + 1, first + 2, first + 3]
+    assert len(looked) <= 8, "each when it is purged, and once more where the time was over then"
+    # What came to the first topics meanwhile is looked at by the next pass.
+    assert marks()[1] == {"big.*": NOW}
+    publish(-HOUR, *["big.t0"] * 2)
+    assert sweep_retention(now=NOW + HOUR) == 2
+
+
+def test_how_far_it_is_behind_is_not_less_than_what_is_there(publish: Any) -> None:
+    assert retention_lag(now=NOW) == {"general": 0, "policies": 0}
+    publish(9 * DAY, "a", "short.a", "few.a")
+    assert retention_lag(now=NOW) == {"general": 2 * 86_400, "policies": 0}
+    TopicPolicy.objects.create(pattern="other.*", ttl=5)
+    assert retention_lag(now=NOW)["policies"] == 0
+    TopicPolicy.objects.create(pattern="short.*", retention=86_400)
+    assert retention_lag(now=NOW)["policies"] == 8 * 86_400
+    TopicPolicy.objects.create(pattern="few.*", retention_count=1)
+    assert retention_lag(now=NOW)["policies"] == 9 * 86_400
+    sweep_retention(now=NOW)
+    assert not is_behind(now=NOW)
+    later = NOW + timedelta(seconds=30)
+    assert retention_lag(now=later) == {"general": 30, "policies": 30}
+    measure_lag(now=later)
+    shown = {rule: metrics.retention_lag.labels(rule)._value.get() for rule in ("general",)}
+    assert shown == {"general": 30}
 
 
 def test_the_newest_so_many_of_each_topic(publish: Any) -> None:
@@ -195,6 +281,8 @@ def test_count_and_bytes_and_age_together(publish: Any) -> None:
 def test_expired_messages_are_swept(publish: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(HOUR, "a", "b")
     Message.objects.filter(topic__name="a").update(expires_at=NOW - HOUR)
+    assert expired_are_left(now=NOW)
     assert run_sweep("expired_messages", now=NOW) == 1
+    assert not expired_are_left(now=NOW)
     assert left() == {"b": 1}
     assert run_sweep("retention", now=NOW) == 0

@@ -1,6 +1,7 @@
 """Sessions, subscriptions and servers: what rows say, whatever the order of events."""
 
 import threading
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from notifications.errors import (
     UnknownSubscription,
 )
 from notifications.models import Server, Session, Subscription
+from notifications.services import opening, sessions
 from notifications.services.opening import (
     ClientDescription,
     OpenedSession,
@@ -213,6 +215,64 @@ def test_long_ended_sessions_are_forgotten_with_what_nobody_wants_any_more(
     assert Session.objects.get().pk == again.handle
     kept = Subscription.objects.values_list("client_id", "pattern")
     assert set(kept) == {("comes back", "a.b"), ("comes back", "a.c")}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("opening_first", [True, False])
+def test_who_opens_while_its_last_session_is_forgotten_is_told_what_it_has(
+    alice: Principal, server: str, monkeypatch: pytest.MonkeyPatch, opening_first: bool
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    add(alice, "a.b")
+    ended = open_(alice, server)
+    Session.objects.filter(pk=ended.handle).update(ended_at=NOW, state="disconnected")
+    later = NOW + timedelta(seconds=conf().session + 1)
+    opened: list[OpenedSession] = []
+
+    def open_it() -> None:
+        try:
+            opened.append(open_(alice, server))
+        finally:
+            connection.close()
+
+    def forget() -> None:
+        try:
+            forget_ended_sessions(now=later)
+        finally:
+            connection.close()
+
+    first, second = (open_it, forget) if opening_first else (forget, open_it)
+    reading = "_subscriptions" if opening_first else "_forget_subscriptions"
+    module = opening if opening_first else sessions
+    real, other = getattr(module, reading), threading.Thread(target=second)
+
+    def wait_for_the_other(*args: Any, **more: Any) -> Any:
+        found = real(*args, **more)  # nothing is committed yet
+        other.start()
+        # Either the other waits for our commit, or it is through already.
+        deadline = time.monotonic() + 20
+        while other.is_alive() and not waits_for_a_lock() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(module, reading, wait_for_the_other)
+    first()
+    other.join(20)
+    assert [row.pattern for row in opened[0].subscriptions] == list(
+        Subscription.objects.values_list("pattern", flat=True)
+    )
+    assert bool(opened[0].subscriptions) is opening_first
+    assert [row.pk for row in Session.objects.all()] == [opened[0].handle]
+
+
+def waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 # --- Resuming -----------------------------------------------------------------------------------

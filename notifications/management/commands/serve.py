@@ -9,9 +9,10 @@ from django.db import connection
 from uvicorn.supervisors import Multiprocess
 
 from notifications.conf import conf
+from notifications.resilience.descriptors import AS_MANY_AS_THERE_ARE, make_room
 
 APPLICATION = "config.asgi:application"
-HTTP_PROTOCOL = "notifications.gateway.lean_socket:UpgradingHttpProtocol"
+HTTP_PROTOCOL = "notifications.gateway.http_protocol:HttpProtocol"
 SOCKET_PROTOCOL = "notifications.gateway.uvicorn_protocol:SocketProtocol"
 
 
@@ -42,6 +43,7 @@ class Command(BaseCommand):
                 f"{workers} workers, or leave --workers out."
             )
         connection.close()
+        self._make_room()
         self.stderr.write(f"Serving on http://{options['host']}:{options['port']}/ (stop: Ctrl-C)")
         config = uvicorn.Config(
             APPLICATION,
@@ -67,6 +69,16 @@ class Command(BaseCommand):
             Server(config).run()
         else:
             Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+    def _make_room(self) -> None:
+        wanted = conf().max_connections
+        room = make_room(wanted or AS_MANY_AS_THERE_ARE)
+        if room < wanted:
+            self.stderr.write(
+                f"The operating system lets this process have {room:,} sockets open, fewer than "
+                f"NOTIFICATIONS_MAX_CONNECTIONS ({wanted:,}). Raise the hard limit of open files "
+                "(`ulimit -Hn`, LimitNOFILE= of systemd), or lower that setting."
+            )
 
 
 class Server(uvicorn.Server):

@@ -6,6 +6,7 @@ from typing import Any
 from tests.delivery.cursors import offsets_of
 from tests.recovery.machine.model import PARTITIONS, LogModel, Offsets, Position, Told, fits
 from tests.recovery.machine.servers import Frame, Socket
+from tests.recovery.machine.world import World
 
 NOWHERE = dict.fromkeys(range(PARTITIONS), 2**60)
 """The beginning of what is not owed."""
@@ -45,28 +46,35 @@ class Asked:
     pattern: str
     since: Frame
     purges: int
+    at: int
+    """When it was asked for, in milliseconds."""
     place: Offsets | None = None
     got: list[Position] = field(default_factory=list)
 
-    def expected(self, log: LogModel, cursor: Offsets) -> tuple[Offsets, list[Told]] | None:
-        """Return where the replay begins and what it brings; None where that cannot be told."""
+    def expected(
+        self, log: LogModel, cursor: Offsets
+    ) -> tuple[Offsets, list[Told], set[Position]] | None:
+        """Return where the replay begins, what it brings for sure, and what it may bring; None
+        where that cannot be told."""
         within = [
             message
             for message in log.messages
             if message.offset <= cursor[message.partition]
             and fits(self.pattern, message.topic)
-            and not message.has_expired
+            and not 0 < message.expires_at <= self.at
         ]
         if "last" not in self.since:
             begin = ANYWHERE | offsets_of(self.since)
-            return begin, [one for one in within if one.offset > begin[one.partition]]
-        if self.purges != log.purges:
+            asked = [one for one in within if one.offset > begin[one.partition]]
+            places = {one.position for one in asked}
+            return begin, [one for one in asked if not one.has_expired], places
+        if self.purges != log.purges or self.at != World.current.now_ms:
             return None  # which were the newest depends on when they were looked for
         wanted = [one for one in within if not log.is_purged(one)][-self.since["last"] :]
         begin = dict(cursor)
         for message in wanted:
             begin[message.partition] = min(begin[message.partition], message.offset - 1)
-        return begin, wanted
+        return begin, wanted, {one.position for one in wanted}
 
 
 @dataclass

@@ -65,6 +65,11 @@ class Server(Process):
         """Decide on something that the bus holds back."""
         self.world.net.settle(self.channel, index, fate)
 
+    @property
+    def feeds(self) -> bool:
+        """Whether a connection is off the live stream."""
+        return any(one.splice is not None for one in self.hub._subscribers)
+
     def look(self) -> None:
         """Set out to compare with the log."""
         self._start(self.hub.look())

@@ -1,6 +1,7 @@
 """A world in which nothing happens by itself: clock, database, channel layer.
 
-Everything runs in one thread. Time stands still until it is moved, database work is done when the
+Everything runs in one thread. Time stands still until it is moved (that by which messages expire
+may be moved alone, so that no deadline of a server ends meanwhile), database work is done when the
 test says so, and what the channel layer carries arrives as the test decides. So a run depends on
 its rules alone, and what failed once fails again.
 """
@@ -13,6 +14,9 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import count
 from typing import Any, ClassVar, Literal
+
+BEGINNING = 1_700_000_000_000
+"""The instant, in milliseconds since 1970, at which each example begins."""
 
 TURNS = 20_000
 """Turns of the event loop after which a world that does not come to rest is broken."""
@@ -150,6 +154,11 @@ class World:
         """Return an id above all before it: the order of ids is the order of the log."""
         return uuid.UUID(int=next(cls._ids))
 
+    @classmethod
+    def time_ns(cls) -> int:
+        """Return the time of the example that runs, as time.time_ns does."""
+        return cls.current.now_ms * 1_000_000
+
     def __init__(self) -> None:
         self.runner = asyncio.Runner(loop_factory=StillLoop)
         loop = self.runner.get_loop()
@@ -158,6 +167,8 @@ class World:
         World.current = self
         self.net = Net()
         self.database = Database()
+        self.now_ms = BEGINNING
+        """The clock by which messages are published and expire."""
         self.failures: list[BaseException] = []
         """What clients found wrong while the servers were at work."""
 
@@ -186,6 +197,13 @@ class World:
         """Let all waiting work go on and the loop turn until nothing happens any more."""
         self.database.release_all()
         self.call(lambda: None)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass while nothing goes on."""
+        self.rest()
+        self.now_ms += int(seconds * 1000)
+        self.loop.now += seconds
+        self.rest()
 
     async def _turn(self, turns: int | None) -> None:
         if turns is not None:

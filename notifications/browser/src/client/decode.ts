@@ -127,7 +127,7 @@ const TABLE: Table = {
     limits: maybe(nested(shape({ frameBytes: maybe(count) }))),
     expiresIn: maybe(amount),
   }),
-  subscribed: shape({ id: requestId, subscriptionId: text }),
+  subscribed: shape({ id: maybe(requestId), subscriptionId: text, topic: text }),
   unsubscribed: shape({
     id: maybe(requestId),
     subscriptionId: text,

@@ -2,13 +2,14 @@
 import type { Cursor } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
 import { encode } from "./encode.ts";
+import { NotificationError } from "./errors.ts";
 import type { Events } from "./events.ts";
 import { isWire } from "./fields.ts";
 import type { SubscribeOptions } from "./frames.ts";
 import type { Place } from "./progress.ts";
 import type { Owed } from "./replays.ts";
 import type { LocalSubscription } from "./subscription.ts";
-import { type Segments, split } from "./topics.ts";
+import { type Segments, patternProblem, split } from "./topics.ts";
 import type { SubscriptionOptions } from "./types.ts";
 
 /** Messages that wait for a handler of a subscription that has none. */
@@ -111,9 +112,11 @@ export class Entry {
 /**
  * Copy what is the server's business: what the application changes later is not sent.
  *
- * @throws {NotificationError} `BAD_FRAME`, where it can not be sent.
+ * @throws {NotificationError} `BAD_TOPIC`, or `BAD_FRAME` where it can not be sent.
  */
-export function wireOptions(options: SubscriptionOptions): SubscribeOptions {
+export function wireOptions(topic: string, options: SubscriptionOptions): SubscribeOptions {
+  const problem = patternProblem(topic);
+  if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
   const { replayMissed, maxReplayAge, since, serverFilter, batch } = options;
   const wire = { replayMissed, maxReplayAge, since, filter: serverFilter, batch };
   return (JSON.parse(encode({ options: wire })) as { options: SubscribeOptions }).options;

@@ -37,8 +37,10 @@ export interface AuthSuccess {
 
 export interface Subscribed {
   readonly type: "subscribed";
-  readonly id: RequestId;
+  /** Absent when others began it. */
+  readonly id?: RequestId;
   readonly subscriptionId: string;
+  readonly topic: string;
 }
 
 export interface Published {

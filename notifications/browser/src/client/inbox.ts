@@ -91,6 +91,9 @@ export class Inbox {
       case "token_expiring":
         void this.#context.refresher.refresh();
         return;
+      case "subscribed":
+        this.#context.subscriptions.adopt(frame); // others began it
+        return;
       case "unsubscribed":
         this.#unsubscribed(frame);
         return;
@@ -175,7 +178,7 @@ export class Inbox {
   #unsubscribed({ subscriptionId, code, reason }: Unsubscribed): void {
     const error = new NotificationError(
       code ?? "FORBIDDEN",
-      reason ?? "The server ended this subscription.",
+      reason ?? "The server ended it.",
     );
     this.#context.subscriptions.ended(subscriptionId, error);
   }

@@ -11,10 +11,11 @@ import { ASK_AGAIN } from "./replays.ts";
 import type { RememberedSubscription } from "./state-manager.ts";
 import type { SubscriptionsContext } from "./subscriptions-context.ts";
 import type { LocalSubscription } from "./subscription.ts";
-import { patternProblem } from "./topics.ts";
 
 /** A server that does not answer for a subscription does not hold up the publishes longer. */
 const RESTORE_TIMEOUT = 10_000;
+
+type Adopted = Omit<HeldSubscription, "createdAt"> & Partial<HeldSubscription>;
 
 export class Subscriptions {
   readonly #context: SubscriptionsContext;
@@ -48,13 +49,11 @@ export class Subscriptions {
     const { topic, createdAt } = local;
     let options: SubscribeOptions;
     try {
-      const problem = patternProblem(topic);
-      if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
-      options = wireOptions(local.options);
+      options = wireOptions(topic, local.options);
     } catch (error) {
       return this.#refuse(local, error as NotificationError);
     }
-    const entry = this.entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
+    const entry = this.#entry(topic, options, createdAt);
     // One to which a replay is owed already waits for the next connection, which compares again.
     const isOther =
       entry.isOrphan && entry.owed === undefined && !serves(entry.options, options);
@@ -98,7 +97,7 @@ export class Subscriptions {
 
   /** Take up what was subscribed before a reload: it waits for its handlers. */
   recall({ topic, options, createdAt, replayFrom }: RememberedSubscription): void {
-    const entry = this.entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
+    const entry = this.#entry(topic, options, createdAt);
     entry.confirmed = true;
     entry.isOrphan = entry.locals.size === 0;
     if (replayFrom !== undefined) {
@@ -115,23 +114,17 @@ export class Subscriptions {
   restore(held: readonly HeldSubscription[], from: Cursor | undefined): void {
     this.#online = this.#isRestoring = true;
     const left = this.#endings.take();
-    for (const { topic, subscriptionId, createdAt, options = {} } of held) {
+    for (const one of held) {
+      const { topic, subscriptionId, options = {} } = one;
       const known = this.entries.get(topic);
       const isWanted = known !== undefined && known.locals.size > 0;
       // What `since` asks for comes with a new subscription only. (One that is owed was asked for.)
       const isNew = known?.confirmed === false && known.owed === undefined;
-      if (
-        left.has(topic) ||
+      const isOther =
         (isNew && known.options.since !== undefined) ||
-        (isWanted && !serves(options, known.options))
-      ) {
-        this.#endings.ask(topic, subscriptionId);
-        continue;
-      }
-      const entry = known ?? this.#newEntry(topic, options, createdAt);
-      entry.isOrphan = !isWanted;
-      if (entry.isOrphan) entry.options = options;
-      this.#confirm(entry, subscriptionId);
+        (isWanted && !serves(options, known.options));
+      if (isOther || left.has(topic)) this.#endings.ask(topic, subscriptionId);
+      else this.adopt(one);
     }
     for (const entry of this.entries.all()) {
       if (entry.heldId === undefined && !entry.asking) this.#askFrom(entry, from);
@@ -155,6 +148,15 @@ export class Subscriptions {
     }
   }
 
+  /** Take what the server holds, also when others begin it. If we ask for it, the answer names it. */
+  adopt({ topic, subscriptionId, options = {}, createdAt = new Date() }: Adopted): void {
+    const entry = this.#entry(topic, options, createdAt);
+    if (entry.asking) return;
+    entry.isOrphan = entry.locals.size === 0;
+    if (entry.isOrphan) entry.options = options;
+    this.#confirm(entry, subscriptionId);
+  }
+
   /** The server ended a subscription of its own accord, or says that it has ended. */
   ended(subscriptionId: string, error: NotificationError): void {
     for (const entry of this.entries.all()) {
@@ -162,7 +164,9 @@ export class Subscriptions {
     }
   }
 
-  #newEntry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
+  #entry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
+    const known = this.entries.get(topic);
+    if (known !== undefined) return known;
     const entry = new Entry(topic, options, createdAt, this.#context.events);
     this.entries.add(entry);
     return entry;
@@ -187,10 +191,7 @@ export class Subscriptions {
     const replays = options.since !== undefined || options.replayMissed === true;
     if (replays && !entry.confirmed) entry.owed ??= beginning(entry, this.#owedContext);
     entry.asking = true;
-    if (entry.owed !== undefined) {
-      this.#context.replays.add(entry.owed);
-      return;
-    }
+    if (entry.owed !== undefined) return this.#context.replays.add(entry.owed);
     const wanted = hasFields(options) ? options : undefined;
     this.#context.requests.ask({ type: "subscribe", topic, options: wanted }, {
       ok: (frame) => {
@@ -238,10 +239,7 @@ export class Subscriptions {
   }
 
   #confirm(entry: Entry, subscriptionId: string): void {
-    if (entry.isOutdated) {
-      this.#renew(entry, subscriptionId);
-      return;
-    }
+    if (entry.isOutdated) return this.#renew(entry, subscriptionId);
     entry.heldId = subscriptionId;
     const isNew = !entry.confirmed;
     entry.confirmed = true;

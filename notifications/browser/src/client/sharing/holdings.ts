@@ -7,6 +7,8 @@ export interface Held {
   readonly topic: string;
   readonly createdAt?: unknown;
   readonly options: { readonly maxReplayAge?: unknown };
+  /** Whether others began it: no tab has asked for it. */
+  readonly unasked?: unknown;
   /** A replay on this connection brings nothing at or before it. */
   readonly begin: Cursor | undefined;
   /** Whether the subscription itself begins earlier, as `since` asked. */
@@ -60,6 +62,11 @@ export class Holdings {
   /** List what of these wishes is held. */
   of(wishes: Wishes): readonly Held[] {
     return this.#all().filter(({ subscriptionId }) => wishes.has(subscriptionId));
+  }
+
+  /** List what others began and no tab knows of. */
+  unclaimed(isWanted: (subscriptionId: string) => boolean): readonly Held[] {
+    return this.#all().filter((one) => one.unasked === true && !isWanted(one.subscriptionId));
   }
 
   /** Take out, and list, what nobody wants. */

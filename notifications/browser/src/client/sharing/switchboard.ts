@@ -13,7 +13,7 @@ import type { Cancel, Environment } from "../environment.ts";
 import { split } from "../topics.ts";
 import { Caller } from "./caller.ts";
 import { type Board, Desk } from "./desk.ts";
-import { Holdings } from "./holdings.ts";
+import { type Held, Holdings } from "./holdings.ts";
 import { Replays } from "./replays.ts";
 import { Trunk, type TrunkEvents } from "./trunk.ts";
 import { type Frame, type ToLeader, type ToTab, least, parse } from "./wire.ts";
@@ -112,13 +112,13 @@ export class Switchboard implements Board, TrunkEvents {
   }
 
   /** Answer a tab's auth as the server would. */
-  #greet(caller: Caller, welcome: Frame): void {
+  #greet(caller: Caller, welcome: Frame, unclaimed: readonly Held[] = []): void {
     const { auth, wishes } = caller;
     const resume = auth["resume"] as { sessionId?: string; cursor?: Cursor } | undefined;
-    const subscriptions = this.holdings.of(wishes);
+    const held = this.holdings.of(wishes);
     // What is held no more has a gap that no replay fills: then the session is gone.
-    const resumed =
-      resume?.sessionId === caller.sessionId && subscriptions.length === wishes.size;
+    const resumed = resume?.sessionId === caller.sessionId && held.length === wishes.size;
+    const subscriptions = [...held, ...unclaimed];
     const cursor = resumed ? resume.cursor : undefined;
     wishes.clear();
     for (const { subscriptionId, topic } of subscriptions) wishes.set(subscriptionId, topic);
@@ -196,7 +196,9 @@ export class Switchboard implements Board, TrunkEvents {
     this.#sweep?.();
     this.#sweep = undefined;
     this.sweepLater();
-    for (const caller of this.#open()) this.#greet(caller, welcome);
+    const wishes = [...this.#callers.values()].map((caller) => caller.wishes);
+    const unclaimed = this.holdings.unclaimed((id) => wishes.some((one) => one.has(id)));
+    for (const caller of this.#open()) this.#greet(caller, welcome, unclaimed);
   }
 
   refreshed(caller: Caller, reply: Frame): void {
@@ -213,6 +215,7 @@ export class Switchboard implements Board, TrunkEvents {
     const { type, cursor, topic, subscriptionId } = frame;
     if (type === "pong") this.holdings.reached(cursor);
     else if (type === "message") this.#message(frame, String(topic));
+    else if (type === "subscribed") this.#begun(frame as Held & Frame);
     else if (subscriptionId !== undefined) this.#ended(frame, subscriptionId);
     else {
       if (type === "gap") this.holdings.restart(cursor);
@@ -232,6 +235,16 @@ export class Switchboard implements Board, TrunkEvents {
     const segments = split(topic);
     for (const caller of this.#open()) {
       if (caller.isLive && caller.wants(segments)) caller.giveText(text);
+    }
+  }
+
+  /** Others subscribed this browser: each tab hears of it, as any may have the handler. */
+  #begun(frame: Held & Frame): void {
+    const { subscriptionId, topic, createdAt, options, cursor: begin } = frame;
+    this.holdings.add({ subscriptionId, topic, createdAt, options, begin, reachesBack: false });
+    for (const caller of this.#open()) {
+      caller.want(subscriptionId, topic);
+      caller.give(frame);
     }
   }
 
