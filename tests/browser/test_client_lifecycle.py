@@ -85,7 +85,11 @@ def test_a_network_that_goes_and_comes_back(
 def test_a_page_whose_timers_stand_still_keeps_its_session(
     context: BrowserContext, server: Server, key: str, *, shared: bool
 ) -> None:
-    """In the background timers hardly fire; the server's own pings are answered all the same."""
+    """In the background timers hardly fire; the server's own pings are answered all the same.
+
+    Chromium's own throttling needs minutes to begin. Here the page's `setTimeout` holds everything
+    back instead, which is worse for the client.
+    """
     page = open_client(context, server, auth=token_of(server, "ada"), shared=shared)
     accepted = figure(server, "bellwether_connections_accepted_total")
     page.evaluate("window.asleep = true")
