@@ -5,8 +5,10 @@ import { expect, it } from "vitest";
 const CLIENT = "../../src/client/";
 const DASHBOARD = "../../src/dashboard/";
 const FRAMES = "../../../../tests/vectors/frames.json";
-/** Where everything stands that applications, the server, the storage and other tabs get to see, and keys that are
-    texts elsewhere. */
+/**
+ * Where everything stands that applications, the server, the storage and other tabs get to see, and
+ * keys that are texts elsewhere.
+ */
 const SEEN = ["types", "config", "errors", "storage", "frames", "sharing/wire", "state"];
 
 function url(path: string): URL {
