@@ -22,14 +22,13 @@ const LOCK_WAIT = 250;
 export async function claimClientId(locks: IdLocks | undefined, id: string): Promise<boolean> {
   if (locks === undefined) return true;
   return new Promise((resolve) => {
-    const forever = new Promise<void>(() => undefined);
     locks
       .request(`bellwether.${id}`, { signal: AbortSignal.timeout(LOCK_WAIT) }, () => {
         resolve(true);
-        return forever;
+        return new Promise(() => undefined); // until the page is gone
       })
       .catch((error: unknown) => {
-        resolve(!(error instanceof DOMException && error.name === "TimeoutError"));
+        resolve((error as Error).name !== "TimeoutError");
       });
   });
 }
