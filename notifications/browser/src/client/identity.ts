@@ -10,7 +10,7 @@ export interface IdLocks {
 }
 
 /** A tab that reloads frees its lock within this time; longer means that another tab lives. */
-const LOCK_WAIT = 250;
+const LOCK_WAIT = 2e3;
 
 /**
  * Take a clientId for the life of the page; false when another page holds it.
