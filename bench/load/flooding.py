@@ -97,6 +97,7 @@ class _Flood:
         self._keep_body = keep_body
         self._idle: list[Poster] = []
         self.connections = 0
+        self.sent = 0
         self.statuses: Counter[str] = Counter()
         self.without_retry_after = 0
         self.taken = 0
@@ -123,6 +124,7 @@ class _Flood:
                 self.statuses["not sent"] += 1
                 return
             sent = stamp()
+            self.sent += 1
             status = await poster.post(self._text)
         except (OSError, ValueError):
             self.statuses["lost"] += 1
@@ -158,8 +160,9 @@ async def burst(request: Request) -> dict[str, Any]:
     At most `connections`, opened before, are on their way; what would be more is counted as
     `not sent`.
     messages: in each request; 1 posts single messages. Answers when all are answered, within
-    `timeout` seconds more: offered, taken (messages), statuses (all), without_retry_after (of
-    those with 429 or 503), the latencies of the 2xx.
+    `timeout` seconds more: offered (messages that were due), sent (those that went out), both also
+    by the second; taken (messages), also by the second until the last answer; statuses (all),
+    without_retry_after (of those with 429 or 503), the latencies of the 2xx.
     """
     endpoint = Endpoint(**request["endpoint"])
     messages = request["messages"]
@@ -189,11 +192,15 @@ async def burst(request: Request) -> dict[str, Any]:
     async with asyncio.timeout(request["timeout"]):
         while sending:
             await asyncio.wait(sending)
+    answered = loop.time() - start
     flood.close()
     return {
         "offered": offered * messages,
         "offered_per_second": offered * messages / seconds,
+        "sent": flood.sent * messages,
+        "sent_per_second": flood.sent * messages / seconds,
         "taken": flood.taken,
+        "taken_per_second": flood.taken / answered,
         "statuses": dict(flood.statuses),
         "without_retry_after": flood.without_retry_after,
         **percentiles.summary(flood.latencies),

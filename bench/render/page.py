@@ -23,6 +23,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Lines], str]]] = {
     "large": tables.large,
     "patterns": tables.patterns,
     "publish": tables.publish,
+    "burst": tables.burst,
     "latency": tables.latency,
     "connect": tables.connect,
     "resume": tables.resume,

@@ -40,6 +40,8 @@ def _of(lines: Lines, entry: str, columns: Sequence[_Column], benchmark: str = "
 def _said(value: float | bool | None, times: float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "**no**"
+    if isinstance(value, int) and times == 1:
+        return f"{value:,}"  # a count
     return number(None if value is None else value * times)
 
 
@@ -106,6 +108,25 @@ def publish(lines: Lines) -> str:
         (("by the batch, messages/s", "messages_per_second", 1), ("p99 ms", "p99_ms", 1)),
     )
     return f"{single}\n\n{batch}"
+
+
+def burst(lines: Lines) -> str:
+    """Many times what is taken, for a while."""
+    return _of(
+        lines,
+        "burst",
+        (
+            ("messages/s taken before it", "capacity_per_second", 1),
+            ("and in it", "messages_per_second", 1),
+            ("sent, × the larger", "times", 1),
+            ("requests taken", "requests_taken", 1),
+            ("429 or 503", "requests_refused", 1),
+            ("of these without Retry-After", "without_retry_after", 1),
+            ("not sent", "requests_not_sent", 1),
+            ("memory, + MiB at its peak", "peak_rss_growth_kib", 1 / 1024),
+            ("drained, s", "drained_seconds", 1),
+        ),
+    )
 
 
 def latency(lines: Lines) -> str:

@@ -123,3 +123,6 @@ async def test_a_burst_sends_no_more_than_its_connections_bear() -> None:
     statuses = answer["statuses"]
     assert statuses["201"] + statuses["not sent"] == answer["offered"]
     assert statuses["not sent"] > 0
+    # What was not sent is no load: only the rest says how much more than is taken it was.
+    assert answer["sent"] == statuses["201"]
+    assert answer["sent_per_second"] < answer["offered_per_second"]

@@ -228,3 +228,20 @@ def test_the_page_is_what_its_lines_say() -> None:
     for name, text in drawn.items():
         assert (docs / "performance" / name).read_text() == text
         assert f"performance/{name}" in written
+
+
+def test_a_burst_is_told_by_what_was_sent() -> None:
+    figures = {
+        "capacity_per_second": 9000.0,
+        "messages_per_second": 10_000.0,
+        "times": 9.5,
+        "requests_taken": 3000,
+        "requests_refused": 25_500,
+        "without_retry_after": 0,
+        "requests_not_sent": 7,
+        "peak_rss_growth_kib": 2048.0,
+        "drained_seconds": 0.5,
+    }
+    [row] = tables.burst(Lines([line("burst", "publish", ours=figures)])).splitlines()[2:]
+    assert row.startswith("| Bellwether | 9,000 | 10,000 | 9.50 | 3,000 | 25,500 |")
+    assert row.endswith("| 0 | 7 | 2.00 | 0.50 |")
