@@ -107,6 +107,7 @@ class Asking:
 
         def refused(error: NotificationError) -> None:
             if error.temporary:  # otherwise it is gone already
+                lost()  # the connection may be, before the server is asked again
                 self._timers.after(_delay(error), again)
 
         def again() -> None:
@@ -126,6 +127,7 @@ class Asking:
         self, entry: Entry, request_id: int, options: dict[str, Any], replay: Replay | None
     ) -> None:
         keeper = self._keeper
+        entry.may_be_held = True
 
         def ok(reply: Reply) -> None:
             entry.is_asking = False
@@ -153,6 +155,11 @@ class Asking:
         existing = (error.data or {}).get("subscriptionId")
         if error.code == "ALREADY_SUBSCRIBED" and isinstance(existing, str):
             self._already_held(entry, existing, replay)
+        elif entry.is_outdated:  # it is not those who are here now that are refused
+            if replay is not None:
+                replays.ended(replay)
+            entry.is_outdated = False
+            self.ask(entry)
         elif entry.was_confirmed and error.temporary:
             if replay is not None:
                 replays.again(replay, _delay(error))

@@ -42,6 +42,9 @@ class NotificationClient:
         self._core = Core(config, surroundings or Surroundings(), codec_of(config.codec))
         self._streams: list[MessageStream] = []
         self._last_subscription = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._disconnecting = 0
+        self._is_disconnected = asyncio.Event()
         self._core.on_end = self._connection_ended
 
     # --- Connection -----------------------------------------------------------------------------
@@ -51,6 +54,11 @@ class NotificationClient:
 
         Raises ConnectionError when retries are spent, or the server refuses for good.
         """
+        self._check_loop()
+        while self._disconnecting:  # it ends all tasks that there are
+            self._is_disconnected.clear()
+            await self._is_disconnected.wait()
+        self._loop = asyncio.get_running_loop()
         await self._core.link.connect()
 
     async def disconnect(self) -> None:
@@ -58,6 +66,8 @@ class NotificationClient:
 
         Handlers that run have HANDLER_DEADLINE seconds; then they are cancelled. No task is left.
         """
+        self._check_loop()
+        self._disconnecting += 1
         core = self._core
         core.finish()
         streams, self._streams = self._streams, []
@@ -65,9 +75,15 @@ class NotificationClient:
             stream.disconnected()
             core.subscriptions.detach(stream.id)
         try:
-            await core.link.disconnect()
+            try:
+                await core.link.disconnect()
+            finally:
+                await core.close(HANDLER_DEADLINE)
         finally:
-            await core.close(HANDLER_DEADLINE)
+            self._disconnecting -= 1
+            if not self._disconnecting:
+                self._loop = None
+                self._is_disconnected.set()
 
     async def __aenter__(self) -> Self:
         """Connect."""
@@ -111,6 +127,7 @@ class NotificationClient:
 
     def unsubscribe(self, subscription_id: str) -> None:
         """End a subscription; an id that is unknown does nothing."""
+        self._check_loop()
         self._core.subscriptions.remove(subscription_id)
 
     def _subscribe(
@@ -120,6 +137,7 @@ class NotificationClient:
         options: SubscriptionOptions | None,
         ended: Callable[[NotificationError | None], None] | None,
     ) -> LocalSubscription:
+        self._check_loop()
         self._last_subscription += 1
         local = LocalSubscription(
             id=f"subscription-{self._last_subscription}",
@@ -152,6 +170,7 @@ class NotificationClient:
         Raises NotificationError: the server's refusal, or QUEUE_FULL, DROPPED, EXPIRED of the
         queue; ConnectionError when no connection will follow.
         """
+        self._check_loop()
         metadata = {
             "priority": priority,
             "expiresAt": None if expires_at is None else _text_of(expires_at),
@@ -180,6 +199,7 @@ class NotificationClient:
         Raises NotificationError: the server's refusal, or ENDED when the subscription has ended;
         ConnectionError when no connection will follow.
         """
+        self._check_loop()
         subscriptions = self._core.subscriptions
         entry, locals_ = None, subscriptions.locals()
         if subscription is not None:
@@ -189,17 +209,20 @@ class NotificationClient:
                 raise NotificationError("ENDED", "This subscription has ended.")
             locals_ = [local]
         answer: asyncio.Future[ReplayResult] = asyncio.get_running_loop().create_future()
-        self._core.replays.owe(
-            Replay(
-                kind="asked",
-                entry=entry,
-                locals=locals_,
-                place=cursor,
-                max_age=max_replay_age,
-                answer=answer,
-            )
+        replay = Replay(
+            kind="asked",
+            entry=entry,
+            locals=locals_,
+            place=cursor,
+            max_age=max_replay_age,
+            answer=answer,
         )
-        return await answer
+        self._core.replays.owe(replay)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._core.replays.withdraw(replay)
+            raise
 
     # --- Looking --------------------------------------------------------------------------------
 
@@ -223,9 +246,26 @@ class NotificationClient:
         """Return figures."""
         return self._core.stats()
 
+    def _check_loop(self) -> None:
+        """Raise RuntimeError in another event loop than that of the connection, or in a thread:
+        what is begun there would wait for ever."""
+        is_free = self.get_connection_state().status == "disconnected" and not self._disconnecting
+        if self._loop is not None and not is_free and self._loop is not _running_loop():
+            text = (
+                "This client is connected in another event loop: use it, and disconnect it, there."
+            )
+            raise RuntimeError(text)
+
     def _connection_ended(self, error: Exception) -> None:
         for stream in self._streams:
             stream.connection_ended(error)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _text_of(at: datetime) -> str:

@@ -48,7 +48,10 @@ class JsonCodec:
         """Read a frame or batch."""
         if isinstance(data, bytes):
             raise ValueError("a binary message on a text connection")
-        return msgspec.json.decode(data) if HAS_MSGSPEC else json.loads(data)
+        try:
+            return msgspec.json.decode(data) if HAS_MSGSPEC else json.loads(data)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
 
 
 class MsgpackCodec:
@@ -67,7 +70,10 @@ class MsgpackCodec:
         """Read a frame or batch."""
         if isinstance(data, str):
             raise ValueError("a text message on a binary connection")
-        return msgspec.msgpack.decode(data)
+        try:
+            return msgspec.msgpack.decode(data)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
 
 
 def codec_of(name: CodecName) -> Codec:

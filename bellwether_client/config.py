@@ -164,12 +164,22 @@ class NotificationClientConfig:
     codec: CodecName = "json"
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        is_socket = parts.scheme in ("ws", "wss") and bool(parts.hostname)
-        _require(is_socket, f"{self.url} is no URL of a WebSocket (ws:// or wss://).")
+        _require(_is_socket(self.url), "url is no URL of a WebSocket (ws:// or wss://).")
+        is_auth = isinstance(self.auth, str) or callable(self.auth)
+        _require(is_auth and self.auth != "", "auth is a token, or a function that gets one.")
+        for number in (self.heartbeat_interval, self.heartbeat_timeout):
+            _require(number is None or number > 0, "A heartbeat takes more than 0 ms.")
         _require(
             self.client_id is None or _is_client_id(self.client_id) is not None,
             "client_id is 1 to 128 of A-Z a-z 0-9 _ -",
         )
         _require(self.kind in ("browser", "mobile", "service"), "kind: browser, mobile or service")
         _require(self.codec in ("json", "msgpack"), f"codec is json or msgpack, not {self.codec!r}")
+
+
+def _is_socket(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or too large
+        return False

@@ -157,13 +157,15 @@ class Core:
             await self.tasks.end(deadline)
         finally:
             self.timers.cancel_all()
+            self.outbox.watch()  # for publishes that came after the end
         await self.keeper.finish()
 
     def stats(self) -> ConnectionStats:
         """Return figures."""
+        kept = sum(entry.waiting for entry in self.subscriptions.all())
         return self.statistics.read(
             sent=self.outbox.published,
-            waiting=self.backlog.count + self.subscriptions.waiting + self.inbox.parked,
+            waiting=self.backlog.count + kept + self.inbox.parked,
             uptime=self.link.uptime(),
             failures=self.link.retries.failures,
             circuit=self.link.retries.circuit,
@@ -232,6 +234,9 @@ class Core:
         self.keeper.moved()
 
     def _backlog_changed(self, is_full: bool) -> None:
+        if is_full:
+            for local in self.subscriptions.locals():
+                local.tell_whether_slow()
         self.link.block(is_full)
 
     # --- What the link asks and tells -----------------------------------------------------------

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, cast, get_args
 
 from bellwether_client import fields
+from bellwether_client.backoff import MAX_RETRY_AFTER
 from bellwether_client.config import RetryConfig, Strategy
 from bellwether_client.errors import NotificationError
 from bellwether_client.fields import Unreadable, Wire, optional
@@ -124,8 +125,8 @@ def _held(value: object) -> HeldSubscription:
 def _retry(wire: Wire) -> RetryConfig:
     return RetryConfig(
         max_retries=fields.count(wire, "maxRetries"),
-        initial_delay=fields.amount(wire, "initialDelay"),
-        max_delay=fields.amount(wire, "maxDelay"),
+        initial_delay=min(fields.amount(wire, "initialDelay"), MAX_RETRY_AFTER),
+        max_delay=min(fields.amount(wire, "maxDelay"), MAX_RETRY_AFTER),
         backoff_multiplier=fields.amount(wire, "backoffMultiplier"),
         jitter=fields.flag(wire, "jitter"),
         strategy=_strategy(wire.get("strategy")),

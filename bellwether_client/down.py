@@ -75,9 +75,8 @@ def refused(error: Refused) -> Down:
     """Judge an upgrade that was answered with an HTTP status."""
     retry = error.status in (408, 425, 429) or error.status >= 500
     reason: DisconnectReason = "network_error" if retry else "protocol_error"
-    return Down(
-        error=ConnectionError(reason, str(error)), retry=retry, retry_after=error.retry_after
-    )
+    failure = ConnectionError(reason, str(error), status=error.status)
+    return Down(error=failure, retry=retry, retry_after=error.retry_after)
 
 
 def failed(reason: DisconnectReason, message: str, *, retry: bool) -> Down:

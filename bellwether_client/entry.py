@@ -25,10 +25,12 @@ class Entry:
 
     options: as `subscribe` carries them. held_id: the server's id, while connected and confirmed.
     is_asking: whether a `subscribe` is on its way, or waits for its turn. was_confirmed: whether
-    the server ever had it; then a refusal that is temporary does not end it. is_orphan: whether
+    the server ever had it; then a refusal that is temporary does not end it. may_be_held: whether
+    it was asked for at least, or one before it of the same topic. is_orphan: whether
     nobody here has asked for it yet. is_new: whether the server has never been asked for it by
     this client, with these options. is_recalled: whether an earlier run of this client had it.
-    owed: the replay with which it begins.
+    is_outdated: whether all who had asked for it left before the answer, and others want other
+    options. owed: the replay with which it begins.
     """
 
     __slots__ = (
@@ -38,9 +40,11 @@ class Entry:
         "is_asking",
         "is_new",
         "is_orphan",
+        "is_outdated",
         "is_recalled",
         "is_told",
         "locals",
+        "may_be_held",
         "options",
         "owed",
         "segments",
@@ -59,10 +63,11 @@ class Entry:
         self.locals: list[LocalSubscription] = []
         self.held_id: str | None = None
         self.is_asking = False
-        self.was_confirmed = is_orphan
+        self.was_confirmed = self.may_be_held = is_orphan
         self.is_orphan = is_orphan
         self.is_new = not is_orphan
         self.is_recalled = False
+        self.is_outdated = False
         self.is_told = False
         self.told_loss = False
         self.owed: Replay | None = None
@@ -83,6 +88,12 @@ class Entry:
         self.is_new = asks_since or not self.agrees(options)
         self.options = options
         self.is_orphan = False
+
+    def renew(self, options: dict[str, Any]) -> None:
+        """Be another to the server, for those who come after all others left."""
+        self.options = options
+        self.is_new, self.was_confirmed = True, False
+        self.is_asking = self.is_outdated = self.owed is None or self.owed.id is not None
 
     def keep(self, message: Message, step: Step) -> bool:
         """Keep a message until a handler comes; True when one had to go, for the first time."""

@@ -58,7 +58,7 @@ class ConnectionError(builtins.ConnectionError):
     """A connection that failed or ended.
 
     reason: whose doing it was. message: what happened. hint: what to do about it.
-    close_code: the WebSocket's, where one came.
+    close_code: the WebSocket's, where one came. status: of HTTP, where the upgrade was refused.
     """
 
     def __init__(
@@ -67,12 +67,14 @@ class ConnectionError(builtins.ConnectionError):
         message: str,
         *,
         close_code: int | None = None,
+        status: int | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason: DisconnectReason = reason
         self.message = message
         self.close_code = close_code
+        self.status = status
         self.hint = hint or _HINTS[reason]
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """What no handler sees: recovery, gaps, subscriptions and connections that end."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,7 +123,8 @@ ClientEvent = (
     | StorageFailed
 )
 
-EventListener = Callable[[ClientEvent], object]
+EventListener = Callable[[ClientEvent], None]
+"""A plain function: what a coroutine function returns nobody would await."""
 
 
 class Events:
@@ -149,5 +151,5 @@ class Events:
         for listener in list(self._listeners):
             try:
                 listener(event)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # the latter is of something it looked at
                 self._logger.exception("a listener of events failed")

@@ -1,6 +1,5 @@
 """Readers of one field of a frame. What is not as the protocol says raises Unreadable."""
 
-import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -70,11 +69,10 @@ def instant(wire: Wire, key: str) -> datetime:
     if isinstance(value, str):
         try:
             found = datetime.fromisoformat(value)
-        except ValueError:
-            pass
-        else:
             if found.tzinfo is not None:
                 return found.astimezone(UTC)
+        except (ValueError, OverflowError):  # OverflowError: outside the years 1 to 9999 in UTC
+            pass
     _wrong(key, "an instant")
 
 
@@ -109,4 +107,5 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 def _is_amount(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and type(value) is not bool and 0 <= value < math.inf
+    # Larger ones are no durations, and nothing calculates with them.
+    return isinstance(value, int | float) and type(value) is not bool and 0 <= value <= _MAX_INTEGER

@@ -10,6 +10,10 @@ SLEPT = 1_000.0
 gone."""
 
 
+LEAST_INTERVAL = 100.0
+"""Milliseconds between two pings at least, whatever a server says."""
+
+
 class Heartbeat:
     """Pings every `interval`; any frame within `timeout` counts as life. Milliseconds.
 
@@ -26,7 +30,7 @@ class Heartbeat:
         dead: Callable[[], None],
     ) -> None:
         self._surroundings = surroundings
-        self._interval = interval
+        self._interval = max(interval, LEAST_INTERVAL)
         self._timeout = timeout
         self._ping = ping
         self._dead = dead

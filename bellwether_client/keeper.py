@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from bellwether_client import fields
 from bellwether_client.cursor import Cursor
@@ -17,6 +17,11 @@ VERSION = 1
 
 CURSOR_EVERY = 250.0
 """Milliseconds between two writes where only the cursor moved."""
+
+DEADLINE = 10.0
+"""Seconds that a storage may take; then it has failed."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +66,15 @@ class StateKeeper:
         self._state = state
         self._failed = failed
         self._timer: asyncio.TimerHandle | None = None
-        self._writing = False
+        self._writer: asyncio.Task[None] | None = None
+        self._is_writing = False
         self._is_dirty = False
         self._has_failed = False
 
     async def load(self) -> StoredState | None:
         """Return what was kept; None where there is nothing of use."""
         try:
-            text = await self._storage.get(self._key)
+            text = await _in_time(self._storage.get(self._key))
             return None if text is None else _read(text)
         except Exception as error:
             self._fail(error)
@@ -81,9 +87,8 @@ class StateKeeper:
         self._timers.cancel(self._timer)
         self._timer = None
         self._is_dirty = True
-        if not self._writing and _has_loop():
-            self._writing = True
-            self._tasks.start(self._write(), "state")
+        if (self._writer is None or self._writer.done()) and _has_loop():
+            self._writer = self._tasks.start(self._write(), "state")
 
     def moved(self) -> None:
         """Keep the state soon: only the cursor moved."""
@@ -103,21 +108,35 @@ class StateKeeper:
         self.changed()
 
     async def _write(self) -> None:
+        if self._is_writing:
+            return  # whoever writes sees that it is dirty
+        self._is_writing = True
         try:
             while self._is_dirty:
                 self._is_dirty = False
                 state = self._state()
                 if state is not None:
-                    await self._storage.set(self._key, _text_of(state))
+                    await _in_time(self._storage.set(self._key, _text_of(state)))
         except Exception as error:
             self._fail(error)
         finally:
-            self._writing = False
+            self._is_writing = False
 
     def _fail(self, error: Exception) -> None:
         if not self._has_failed:
             self._has_failed = True
             self._failed(error)
+
+
+async def _in_time(answer: Awaitable[T]) -> T:
+    """Await a storage; raises TimeoutError after DEADLINE."""
+    try:
+        async with asyncio.timeout(DEADLINE) as timeout:
+            return await answer
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        raise TimeoutError(f"The storage did not answer in {DEADLINE:.0f} s.") from error
 
 
 def _has_loop() -> bool:

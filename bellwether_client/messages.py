@@ -77,5 +77,5 @@ MessageHandler = Callable[[NotificationMessage[Any]], Awaitable[None] | None]
 
 MessageFilter = Callable[[NotificationMessage[Any]], bool]
 
-MessageErrorHandler = Callable[[Exception, NotificationMessage[Any]], object]
-"""Who hears of a handler or filter that failed."""
+MessageErrorHandler = Callable[[Exception, NotificationMessage[Any]], None]
+"""Who hears of a handler or filter that failed: a plain function."""

@@ -115,6 +115,10 @@ class Outbox:
         self._sent.clear()
         self._watch_age()
 
+    def watch(self) -> None:
+        """See to the age of what waits, all timers having been stopped."""
+        self._watch_age()
+
     def abandon(self, error: Exception) -> None:
         """Reject everything: no connection will follow."""
         everything = [*self._unanswered, *self._waiting, *self._sent.values()]

@@ -120,6 +120,8 @@ class Replays:
         if current is not None and not current.is_dropped:
             current.id = None
             self._owed.appendleft(current)
+            if current.answer is not None and current.answer.cancelled():
+                self.withdraw(current)
         self._owed = deque(replay for replay in self._owed if replay.kind != "session")
 
     def abandon(self, error: Exception) -> None:
@@ -145,6 +147,12 @@ class Replays:
         for replay in [self.current, *self._owed]:
             if replay is not None and replay.entry is entry:
                 self._drop(replay, NotificationError("ENDED", "The subscription has ended."))
+
+    def withdraw(self, replay: Replay) -> None:
+        """Forget one that nobody awaits any more; one that was asked for comes to its end."""
+        if replay in self._owed:
+            self._owed.remove(replay)
+            _release(replay)
 
     def give_up(self, replay: Replay) -> None:
         """Wait for one no longer: too much waits for it."""

@@ -1,5 +1,6 @@
 """The states of the connection as a table. An illegal event is one named error."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -70,7 +71,8 @@ class Reconnecting:
 
 ConnectionState = Disconnected | Connecting | Connected | Reconnecting
 
-StateListener = Callable[[ConnectionState], object]
+StateListener = Callable[[ConnectionState], None]
+"""A plain function: what a coroutine function returns nobody would await."""
 
 TRANSITIONS: dict[Status, dict[StateEvent, Status]] = {
     "disconnected": {"try": "connecting"},
@@ -115,7 +117,7 @@ class StateMachine:
         for listener in list(self._listeners):
             try:
                 listener(state)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # the latter is of something it looked at
                 self._logger.exception("a listener of the connection's state failed")
 
     def measure(self, latency: float) -> None:

@@ -6,9 +6,20 @@ A storage is asynchronous so that one on a disk or in a network holds up no even
 import asyncio
 import json
 import os
+import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK_DEADLINE = 5.0
+"""Seconds that a change waits for that of another process."""
 
 
 class Storage(Protocol):
@@ -47,29 +58,28 @@ class FileStorage:
     """Keeps texts in a file, as one JSON object.
 
     A write is whole or not at all, whatever happens: it goes to a temporary file beside it, to the
-    disk, and takes the file's place. One running client to a file: the session is a secret of that
-    client, so only this user may read it.
+    disk, and takes the file's place. Changes of several processes follow one another (not on
+    Windows). One running client to a key all the same: the session is a secret of that client, so
+    only this user may read it.
     Raises OSError where the file cannot be read or written, ValueError where it is no such object.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._lock = asyncio.Lock()
+        # Not the event loop's: a thread goes on when its caller is cancelled, or its loop is gone.
+        self._lock = threading.Lock()
 
     async def get(self, key: str) -> str | None:
         """Return the text; None without one, or without the file."""
-        async with self._lock:
-            return (await asyncio.to_thread(self._read)).get(key)
+        return (await asyncio.to_thread(self._read)).get(key)
 
     async def set(self, key: str, text: str) -> None:
         """Keep a text."""
-        async with self._lock:
-            await asyncio.to_thread(self._change, key, text)
+        await asyncio.to_thread(self._change, key, text)
 
     async def remove(self, key: str) -> None:
         """Forget a text."""
-        async with self._lock:
-            await asyncio.to_thread(self._change, key, None)
+        await asyncio.to_thread(self._change, key, None)
 
     def _read(self) -> dict[str, str]:
         try:
@@ -83,13 +93,14 @@ class FileStorage:
         return value
 
     def _change(self, key: str, text: str | None) -> None:
-        texts = self._read()
-        if text is None:
-            if texts.pop(key, None) is None:
-                return
-        else:
-            texts[key] = text
-        self._write(json.dumps(texts))
+        with self._lock, _alone_in(self.path.parent):
+            texts = self._read()
+            if text is None:
+                if texts.pop(key, None) is None:
+                    return
+            else:
+                texts[key] = text
+            self._write(json.dumps(texts))
 
     def _write(self, content: str) -> None:
         folder = self.path.parent
@@ -105,6 +116,38 @@ class FileStorage:
             Path(name).unlink(missing_ok=True)
             raise
         _sync_folder(folder)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep the changes of other processes in a folder out, where folders can be locked."""
+    if sys.platform == "win32":
+        yield
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be written and not read
+        yield
+        return
+    try:
+        deadline = time.monotonic() + LOCK_DEADLINE
+        while not _locked(descriptor):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Another process holds {folder}.")
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)  # which unlocks it
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # this file system has no locks
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

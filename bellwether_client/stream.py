@@ -74,7 +74,8 @@ class MessageStream:
 
     async def __anext__(self) -> NotificationMessage[Any]:
         """Return the next message; the one before is handled."""
-        self._let_go()
+        if self._message is None:  # what waits here the consumer has not had
+            self._let_go()
         while True:
             if self._message is not None:
                 message, self._message = self._message, None

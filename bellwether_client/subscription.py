@@ -2,23 +2,31 @@
 
 import asyncio
 import inspect
+import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bellwether_client.backlog import WAITING_BOUND, Backlog
+from bellwether_client.backlog import WAITING_BOUND
 from bellwether_client.config import SubscriptionOptions
 from bellwether_client.cursor import Position
 from bellwether_client.errors import NotificationError
 from bellwether_client.messages import MessageHandler, NotificationMessage
 from bellwether_client.progress import Step
-from bellwether_client.tasks import Tasks, is_cancelled
+from bellwether_client.shared import Shared
+from bellwether_client.tasks import failure_of, is_cancelled
 
 if TYPE_CHECKING:
     from bellwether_client.replays import Replay
 
+logger = logging.getLogger("bellwether_client")
+
 Message = NotificationMessage[Any]
+
+SLOW = 30_000.0
+"""Milliseconds after which a handler for which others wait is told in the log, once."""
 
 
 class Subscription(Protocol):
@@ -51,25 +59,6 @@ class Subscription(Protocol):
 
 class Abandoned(Exception):
     """Raised by a handler of this library when its message is not handled after all."""
-
-
-class Shared(Protocol):
-    """What all subscriptions of a client share."""
-
-    tasks: Tasks
-    backlog: Backlog
-
-    def now(self) -> float:
-        """Milliseconds since the Unix epoch."""
-
-    def leave(self, subscription_id: str) -> None:
-        """End a subscription."""
-
-    def handler_failed(self, error: Exception, message: Message) -> None:
-        """A handler or filter failed, and nobody else hears of it."""
-
-    def give_up(self, replay: "Replay") -> None:
-        """Too much waits for a replay."""
 
 
 class LocalSubscription:
@@ -105,6 +94,8 @@ class LocalSubscription:
         self._owed: list[Replay] = []
         self._held: dict[Position | int, tuple[Message, Step]] = {}
         self._is_busy = False
+        self._began = math.inf  # the handler that is awaited, in milliseconds since the Unix epoch
+        self._is_told_slow = False
 
     @property
     def is_idle(self) -> bool:
@@ -215,10 +206,20 @@ class LocalSubscription:
         for message, step in held:
             self._enqueue(message, step)
 
+    def tell_whether_slow(self, after: float = 0.0) -> None:
+        """Tell that messages wait for a handler which has run for so many milliseconds."""
+        ran = self._shared.now() - self._began
+        if ran >= after and self._queue and not self._is_told_slow:
+            self._is_told_slow = True
+            text = "the handler of %s has run for %d s, and %d messages wait for it"
+            logger.warning(text, self.topic, ran // 1_000, len(self._queue))
+
     def _enqueue(self, message: Message, step: Step) -> None:
         self._queue.append((message, step))
         self._shared.backlog.add(1)
-        if not self._is_busy:
+        if self._is_busy:
+            self.tell_whether_slow(SLOW)
+        else:
             self._is_busy = True
             self._go_on()
 
@@ -237,6 +238,7 @@ class LocalSubscription:
             self._shared.backlog.add(-1)
             result = self._call(message)
             if result is not None:
+                self._began, self._is_told_slow = self._shared.now(), False
                 return result, message, step
             step.settle()
         return None
@@ -247,8 +249,8 @@ class LocalSubscription:
                 return None
             result = self._handler(message)
             return result if inspect.isawaitable(result) else None
-        except Exception as error:
-            self._fail(error, message)
+        except (Exception, asyncio.CancelledError) as error:
+            self._fail(failure_of(error), message)
             return None
 
     async def _work(self, running: Awaitable[None], message: Message, step: Step) -> None:
@@ -262,7 +264,7 @@ class LocalSubscription:
         except Abandoned:
             pass  # it comes again
         finally:
-            self._is_busy = False
+            self._is_busy, self._began = False, math.inf
 
     async def _finish(self, running: Awaitable[None], message: Message) -> None:
         try:
@@ -282,8 +284,8 @@ class LocalSubscription:
             return
         try:
             self.options.on_error(error, message)
-        except Exception as worse:
-            self._shared.handler_failed(worse, message)
+        except (Exception, asyncio.CancelledError) as worse:
+            self._shared.handler_failed(failure_of(worse), message)
 
     def _tell(self) -> None:
         if self._changed is not None:

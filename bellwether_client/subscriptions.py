@@ -12,6 +12,7 @@ from bellwether_client.errors import NotificationError
 from bellwether_client.frames import HeldSubscription
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
+from bellwether_client.restoring import Restoring
 from bellwether_client.subscription import LocalSubscription
 from bellwether_client.tasks import Timers
 from bellwether_client.told import Told
@@ -37,11 +38,11 @@ class Subscriptions:
         self._here = here
         self._told = told
         self._asking = Asking(self, requests=requests, send=send, timers=timers)
+        self._restoring = Restoring(timers, told.restored)
         self._entries = Entries()
         self._by_id: dict[str, LocalSubscription] = {}
-        self._left: set[str] = set()  # unsubscribed while away: the server still holds them
+        self._left: set[str] = set()  # unsubscribed while away: the server may still hold them
         self._is_online = False
-        self._is_restoring = False
 
     # --- The application's side -----------------------------------------------------------------
 
@@ -58,6 +59,9 @@ class Subscriptions:
         elif entry.is_orphan:
             entry.take_over(options)
             self._told.subscriptions_changed()
+        elif not entry.locals and not entry.agrees(options):
+            entry.renew(options)  # an answer is still to come, but for one that waits for its turn
+            self.replays.forget(entry)
         elif not entry.agrees(options):
             text = f"Give the options of the first subscription to {local.topic}."
             self._refuse(local, NotificationError("CONFLICT", text))
@@ -113,11 +117,6 @@ class Subscriptions:
         """Return all that there are."""
         return self._entries.all()
 
-    @property
-    def waiting(self) -> int:
-        """How many messages wait for a handler to come, or for a replay."""
-        return sum(entry.waiting for entry in self.all())
-
     # --- The server's side ----------------------------------------------------------------------
 
     def recall(self, topic: str, options: dict[str, Any], created_at: datetime) -> None:
@@ -129,7 +128,7 @@ class Subscriptions:
                 entry.is_recalled = True
             return
         # Its handler is here already: what the server has is ours, where the options are.
-        entry.was_confirmed = True
+        entry.was_confirmed = entry.may_be_held = True
         if all(entry.options.get(key) == options.get(key) for key in entry.options | options):
             entry.is_new = False
 
@@ -141,9 +140,10 @@ class Subscriptions:
         since: where a subscription goes on that the server has lost; None on a first connection.
         had: what has arrived already.
         """
-        self._is_online = self._is_restoring = True
+        self._is_online = True
+        self._restoring.begin()
         for one in held:
-            self._adopt(one)
+            self._adopt(one, since, had)
         self._left.clear()
         for entry in self.all():
             if entry.held_id is None and not entry.is_asking:
@@ -157,20 +157,21 @@ class Subscriptions:
 
     def suspend(self) -> None:
         """Note that the connection is gone: nothing is known of the server until `restore`."""
-        self._is_online = self._is_restoring = False
+        self._is_online = False
+        self._restoring.stop()
         for entry in self.all():
             entry.held_id = None
-            entry.is_asking = False
+            entry.is_asking = entry.is_outdated = False
             if not entry.locals and not entry.is_orphan:
                 self._forget(entry)
-                self._left.add(entry.topic)  # the server may hold it or not
+                self._leave(entry)
 
     def begun_by_others(self, held: HeldSubscription) -> None:
         """Take one that was begun from outside: without a handler here it is an orphan."""
         self._left.discard(held.topic)
         entry = self._entries.get(held.topic)
         if entry is None:
-            self._adopt(held)
+            self._adopt(held, None, CursorTrack())
         elif not entry.is_asking:  # otherwise the answer to that names it
             self.confirm(entry, held.subscription_id)
 
@@ -206,6 +207,10 @@ class Subscriptions:
         if not entry.locals and not entry.is_orphan:
             self._drop(entry)  # unsubscribed while we asked
             return
+        if entry.is_outdated:
+            entry.is_outdated, entry.is_new = False, True
+            self._asking.replace(entry, subscription_id, None, CursorTrack())
+            return
         self._confirm_locals(entry)
         if was_new:
             self._told.subscriptions_changed()
@@ -223,9 +228,8 @@ class Subscriptions:
 
     def look_whether_restored(self) -> None:
         """Tell when all that was to be restored has been answered."""
-        if self._is_restoring and not any(entry.is_asking for entry in self.all()):
-            self._is_restoring = False
-            self._told.restored()
+        if not any(entry.is_asking for entry in self.all()):
+            self._restoring.finish()
 
     # --- Inside ---------------------------------------------------------------------------------
 
@@ -239,10 +243,11 @@ class Subscriptions:
     ) -> Entry:
         entry = Entry(topic, dict(options), created_at=created_at, is_orphan=is_orphan)
         self._entries.add(entry)
+        entry.may_be_held |= topic in self._left
         self._left.discard(topic)
         return entry
 
-    def _adopt(self, held: HeldSubscription) -> None:
+    def _adopt(self, held: HeldSubscription, since: Cursor | None, had: CursorTrack) -> None:
         """Take what the server holds as ours, unless it has to be another."""
         entry = self._entries.get(held.topic)
         if entry is None:
@@ -257,7 +262,9 @@ class Subscriptions:
             entry.is_new = False
         # What `since` asks for comes with a new one only.
         if entry.is_new and ("since" in entry.options or not entry.agrees(held.options)):
-            self._asking.replace(entry, held.subscription_id, None, CursorTrack())
+            # One of an earlier run goes on where its handlers were.
+            here = since if entry.was_confirmed else None
+            self._asking.replace(entry, held.subscription_id, here, had)
             return
         entry.is_new = False
         self.confirm(entry, held.subscription_id)
@@ -287,7 +294,11 @@ class Subscriptions:
         if entry.held_id is not None:
             self._asking.unsubscribe(entry.topic, entry.held_id)
         elif not self._is_online:
-            self._left.add(entry.topic)  # the server may hold it, whatever we heard of it
+            self._leave(entry)
+
+    def _leave(self, entry: Entry) -> None:
+        if entry.may_be_held:  # so there are no more of them than were asked for
+            self._left.add(entry.topic)
 
     def _forget(self, entry: Entry) -> None:
         self._entries.remove(entry)

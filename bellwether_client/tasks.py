@@ -6,7 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 CANCEL_DEADLINE = 1.0
-"""Seconds for a task to end that has been cancelled."""
+"""Seconds for a task to end that has been cancelled; then it is cancelled again."""
+
+CANCELLATIONS = 3
+"""Of one task. One may be lost: before Python 3.12 `asyncio.wait_for` returns its result instead,
+when both come in one turn of the loop. More are those of a task that does not want to end."""
 
 
 class Tasks:
@@ -31,12 +35,13 @@ class Tasks:
                 await asyncio.wait(others, timeout=deadline)
         finally:
             others = self._running - {mine}
+            for _ in range(CANCELLATIONS):
+                for task in others:
+                    task.cancel()
+                if others:
+                    _, others = await asyncio.wait(others, timeout=CANCEL_DEADLINE)
             for task in others:
-                task.cancel()
-            if others:
-                _, stuck = await asyncio.wait(others, timeout=CANCEL_DEADLINE)
-                for task in stuck:
-                    self._logger.error("%s ignores its cancellation", task.get_name())
+                self._logger.error("%s ignores its cancellation", task.get_name())
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -48,6 +53,12 @@ def is_cancelled() -> bool:
     """Tell whether the current task is being cancelled, or met a cancellation of something else."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def failure_of(error: BaseException) -> Exception:
+    """Return what a function has failed with. A cancellation is then not its caller's, but that of
+    something whose result it asked for."""
+    return error if isinstance(error, Exception) else RuntimeError("it met a cancellation")
 
 
 class Timers:

@@ -107,13 +107,21 @@ class Tokens:
         except (Exception, asyncio.CancelledError) as error:
             if is_cancelled():
                 raise
-            self._failed(attempt, unauthenticated(error))
+            if self._is_due():
+                self._failed(attempt, unauthenticated(error))
+            return
+        if not self._is_due():
             return
         breaker.succeeded()
         self._link.retries.look()
         request_id = self._requests.new_id()
         self._requests.expect(request_id, Expected(self._ok, self._refresh_refused, self._lost))
         self._send({"type": "refresh", "id": request_id, "token": token})
+
+    def _is_due(self) -> bool:
+        """Tell whether the present refresh is still wanted: the function may lose a cancellation,
+        and come with the token of a connection that is gone."""
+        return self._refreshing is asyncio.current_task()
 
     def _failed(self, attempt: int, down: Down) -> None:
         self._refreshing = None

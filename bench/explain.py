@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from bench.purge import add_options, filled_database
@@ -18,7 +19,7 @@ _LARGE: Final = ("notifications_message", "notifications_topic", "notifications_
 _SCAN: Final = re.compile(
     r"((?:Index Only|Index|Seq|Bitmap Heap) Scan(?: Backward)?)(?: using (\S+))? on (\S+)"
 )
-_STATEMENTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_STATEMENTS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
 def main() -> int:
@@ -48,6 +49,7 @@ def _prepare() -> None:
     # A server-side cursor's statement is not captured.
     connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
     with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")  # that is for what is done in service
         cursor.execute(
             "INSERT INTO notifications_idempotencykey (publisher, key, digest, message_id, topic, "
             "seq, partition, \"offset\", published_at, expires_at) SELECT 'user:' || n % 1000, "
@@ -55,6 +57,7 @@ def _prepare() -> None:
             "FROM generate_series(1, 200000) AS n"
         )
         cursor.execute("ANALYZE")
+        cursor.execute("RESET statement_timeout")
 
 
 def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -66,6 +69,7 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
     from notifications.log import purge
     from notifications.log.append import append
     from notifications.log.headlines import first_since, read_headlines
+    from notifications.log.newest import read_newest
     from notifications.log.read import (
         find_topics,
         read_at,
@@ -112,6 +116,16 @@ def _queries() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "messages at offsets", lambda: read_at(topic.partition_id, range(1_000, 9_000, 17))
     yield "the youngest", lambda: first_since(to_ms(now - timedelta(minutes=1)), limit=100_000)
     yield "topics of patterns", lambda: find_topics(topic.partition_id, ["shop.7.*", "shop.7.t7"])
+    yield (
+        "topics of a pattern with a wildcard inside",
+        lambda: find_topics(topic.partition_id, ["shop.*.t7"]),
+    )
+    heads = read_state().heads
+    for pattern, count in (("shop.7.*", 10), ("shop.7.*", 1_000), (topic.name, 1_000)):
+        yield (
+            f"newest {count} of {pattern}",
+            partial(read_newest, pattern, [topic.partition_id], heads, count),
+        )
     yield "purged topics", lambda: read_purged(topic.partition_id, 1_000, ["shop.7.*"])
     page: dict[str, Any] = {
         "topic": topic.name,

@@ -15,7 +15,7 @@ from notifications.gateway.rates import require_rate
 from notifications.hub.replay import LostPlaceError, StoppedError
 from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
-from notifications.log.read import read_newest
+from notifications.log.newest import read_newest
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode

@@ -5,15 +5,13 @@ floor before it deletes, so every reading of rows is followed by one of the floo
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 
-from notifications.log.patterns import topics_matching
-from notifications.log.records import Record, is_urgent, now_ms, to_datetime, to_ms
+from notifications.log.patterns import topics_in, topics_matching
+from notifications.log.records import Record, is_urgent, to_ms
 from notifications.models import Message, Partition, Topic
 
 CHUNK = 500
@@ -92,7 +90,7 @@ def read_at(partition: int, offsets: Sequence[int]) -> Reading:
 def find_topics(partition: int, patterns: Collection[str]) -> list[int] | None:
     """Return the ids of the topics in a partition that match patterns; None for too many."""
     found = list(
-        Topic.objects.filter(topics_matching(patterns, field="name"), partition_id=partition)
+        Topic.objects.filter(topics_in(partition, patterns))
         .order_by()
         .values_list("pk", flat=True)[: TOPICS_BOUND + 1]
     )
@@ -110,42 +108,6 @@ def read_purged(
     if patterns is not None:
         topics = topics.filter(topics_matching(patterns, field="name"))
     return list(topics.values_list("name", "floor")[:limit])
-
-
-def read_newest(
-    pattern: str, partitions: Sequence[int], through: Sequence[int], count: int
-) -> dict[int, int]:
-    """Return, by partition, the place before the newest messages that match a pattern.
-
-    partitions: those that can hold such messages. through: by partition; later messages do not
-    count, nor do expired ones. After these places there are `count` messages, or all there are;
-    of several partitions those published last.
-    """
-    unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=to_datetime(now_ms()))
-    candidates: list[tuple[tuple[datetime, UUID], int, int]] = []
-    for partition in partitions:
-        topics = find_topics(partition, [pattern])
-        # Of few topics by their own index, else backwards through the partition.
-        within = (
-            Q(topic_id__in=topics)
-            if topics is not None
-            else Q(topics_matching([pattern], field="topic__name"), partition_id=partition)
-        )
-        rows = (
-            Message.objects.filter(unexpired, within, offset__lte=through[partition])
-            .order_by("-offset")
-            .values_list("published_at", "pk", "offset")[:count]
-        )
-        age: tuple[datetime, UUID] | None = None
-        for published_at, pk, offset in rows:
-            # Clocks of hosts differ, and what is taken of a partition has to be its end.
-            age = (published_at, pk) if age is None else min(age, (published_at, pk))
-            candidates.append((age, partition, offset))
-    chosen = sorted(candidates, reverse=True)[:count]
-    places: dict[int, int] = {}
-    for _, partition, offset in chosen:
-        places[partition] = min(places.get(partition, offset), offset)
-    return {partition: offset - 1 for partition, offset in places.items()}
 
 
 def _floor(partition: int) -> int:

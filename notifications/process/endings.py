@@ -98,7 +98,7 @@ class Endings:
                 )
             )
             for handle, reason in ended.items():
-                self._close(handle, reason)
+                self._close(self._by_handle.get(handle), reason)
             for handle, connects in taken.items():
                 self.take_over(self._by_handle.get(handle), connects)
             for handle, at in changed.items():
@@ -106,8 +106,16 @@ class Endings:
                     connection.subscriptions_changed(at)
         self._ended_seen_at = now
 
-    def _close(self, handle: uuid.UUID, reason: str) -> None:
+    def close(self, handle: uuid.UUID, connects: int, reason: str | None) -> None:
+        """Close the socket of a session that ended, for a reason, or goes on (None) with another.
+
+        connects: how many sockets the session has had.
+        """
         connection = self._by_handle.get(handle)
+        if not self.take_over(connection, connects) and reason is not None:
+            self._close(connection, reason)
+
+    def _close(self, connection: LiveConnection | None, reason: str) -> None:
         if connection is None:
             return
         if reason == "taken_over":

@@ -6,7 +6,7 @@ request; under those that don't (Daphne), the first connection does.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -43,6 +43,7 @@ from notifications.services.servers import (
     open_on,
     register_server,
     stop_server,
+    superseded,
 )
 from notifications.services.session_changes import SessionChanges
 from notifications.services.sessions import SessionChange
@@ -59,7 +60,8 @@ DELIVERIES_PAUSE = 5.0
 
 STRAYS_INTERVAL = 30.0
 """Seconds between two looks for sessions that are open on this server according to the database
-only: their opening failed after its commit. Longer than any opening takes."""
+only (their opening failed after its commit), or according to this server only (they were taken on
+elsewhere, and that was not heard of). Longer than any opening takes."""
 
 logger = structlog.get_logger(__name__)
 
@@ -241,15 +243,37 @@ class Process:
 
     async def _leave_strays(self) -> None:
         now = timezone.now()
+        sockets = {handle: one.connects for handle, one in self.by_handle.items()}
+        found = await in_database(open_on, self.server_id)
+        await self._close_superseded(
+            {
+                handle: connects
+                for handle, connects in sockets.items()
+                if handle not in found or found[handle][0] != connects
+            }
+        )
         before = now - timedelta(seconds=STRAYS_INTERVAL)
-        found = await in_database(open_on, self.server_id, before=before)
         here = {(connection.handle, connection.connects) for connection in self.connections}
         strays = {
-            handle: connects for handle, connects in found.items() if (handle, connects) not in here
+            handle: connects
+            for handle, (connects, since) in found.items()
+            if since < before and (handle, connects) not in here
         }
         if strays:
             count = await in_database(leave_strays, self.server_id, strays, now=now)
             logger.warning("sessions were open that nobody has", count=count)
+
+    async def _close_superseded(self, sockets: Mapping[uuid.UUID, int]) -> None:
+        """Close those sockets that their sessions have no use for any more.
+
+        sockets: those that the database has not as open here. Usually their states are only about
+        to be written. But a session that was taken on twice, while neither the bus nor the other
+        timer said so, remembers the last of its former servers alone.
+        """
+        if not sockets:
+            return
+        for handle, (connects, reason) in (await in_database(superseded, sockets)).items():
+            self._endings.close(handle, connects, reason)
 
     async def _refresh_policies(self) -> None:
         await in_database(policies.refresh)

@@ -19,6 +19,9 @@ BEAT_INTERVAL = 3.0
 DEAD_AFTER = 10.0
 """Seconds of silence after which a server is taken for dead."""
 
+SOCKETS_AT_ONCE = 1_000
+"""Sockets whose sessions one statement looks up."""
+
 FORGOTTEN_AFTER = timedelta(days=7)
 """Age at which the row of a stopped server is deleted."""
 
@@ -48,11 +51,31 @@ def beat(server_id: str, *, now: datetime) -> bool:
     return bool(believed)
 
 
-def open_on(server_id: str, *, before: datetime) -> dict[uuid.UUID, int]:
-    """Return the sessions that are open on a server since before an instant: which of a session's
-    sockets it is, by handle."""
-    rows = Session.objects.filter(server_id=server_id, state__in=OPEN_STATES, since__lt=before)
-    return dict(rows.order_by().values_list("pk", "connects"))
+def open_on(server_id: str) -> dict[uuid.UUID, tuple[int, datetime]]:
+    """Return the sessions that are open on a server, by handle: which of a session's sockets it
+    is, and since when."""
+    rows = Session.objects.filter(server_id=server_id, state__in=OPEN_STATES).order_by()
+    return {
+        pk: (connects, since) for pk, connects, since in rows.values_list("pk", "connects", "since")
+    }
+
+
+def superseded(sockets: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, tuple[int, str | None]]:
+    """Return those of some sockets that their sessions have no use for any more, by handle: how
+    many sockets the session has had by now, and why it ended (None where it goes on).
+
+    sockets: which of a session's sockets each is.
+    """
+    found: dict[uuid.UUID, tuple[int, str | None]] = {}
+    handles = list(sockets)
+    for start in range(0, len(handles), SOCKETS_AT_ONCE):
+        rows = Session.objects.filter(pk__in=handles[start : start + SOCKETS_AT_ONCE]).order_by()
+        for pk, connects, ended_at, reason in rows.values_list(
+            "pk", "connects", "ended_at", "reason"
+        ):
+            if connects > sockets[pk] or ended_at is not None:
+                found[pk] = (connects, None if ended_at is None else reason)
+    return found
 
 
 def leave_strays(server_id: str, strays: Mapping[uuid.UUID, int], *, now: datetime) -> int:

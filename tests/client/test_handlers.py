@@ -207,3 +207,41 @@ async def test_messages_have_dates_and_metadata() -> None:
         assert message.metadata.expires_at is not None
         assert message.metadata.expires_at.year == 2031
         assert message.metadata.correlation_id is None
+
+
+@virtual
+async def test_a_handler_for_which_others_wait_is_told_in_the_log_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with World() as world:
+        handler, quick = Handler(), Handler()
+        handler.goes_on.clear()
+        socket = await subscribed(world, handler, quick)
+        deliver(socket, 1, 2)
+        await settle()
+        await wait(29_000)
+        deliver(socket, 3)
+        await settle()
+        assert caplog.text == ""
+        await wait(2_000)
+        deliver(socket, 4, 5)
+        await settle()
+        text = "the handler of a.* has run for 31 s, and 3 messages wait for it"
+        assert [record.getMessage() for record in caplog.records] == [text]
+        handler.goes_on.set()
+
+
+@virtual
+async def test_the_handlers_because_of_which_the_connection_is_dropped_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(backlog, "WAITING_BOUND", 10)
+    async with World() as world:
+        handler = Handler()
+        handler.goes_on.clear()
+        socket = await subscribed(world, handler)
+        deliver(socket, *range(1, 20))
+        await settle()
+        text = "the handler of a.* has run for 0 s, and 11 messages wait for it"
+        assert [record.getMessage() for record in caplog.records] == [text]
+        handler.goes_on.set()

@@ -2,26 +2,16 @@
 
 import asyncio
 import json
-import stat
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bellwether_client import FileStorage, Last, MemoryStorage, SubscriptionOptions, entry
-from tests.client.fake_server import cursor, held
+from bellwether_client import Last, MemoryStorage, SubscriptionOptions, entry
+from tests.client.fake_server import NOW, cursor, held
 from tests.client.virtual import virtual
 from tests.client.world import Handler, World, complete, deliver, grant, settle, wait
 
 KEY = "bellwether.ws://server/ws"
-
-
-def names_in(folder: Path) -> list[str]:
-    return [file.name for file in folder.iterdir()]
-
-
-def mode_of(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 async def kept(storage: MemoryStorage) -> Any:
@@ -231,50 +221,75 @@ async def test_a_storage_that_fails_is_told_once_and_done_without() -> None:
         assert [str(event.error) for event in world.told("storage_failed")] == ["disk full"]
 
 
-async def test_a_file_holds_texts_whole_and_for_this_user_alone(tmp_path: Path) -> None:
-    path = tmp_path / "state.json"
-    storage = FileStorage(path)
-    assert await storage.get("a") is None
-    await storage.remove("a")
-    assert names_in(tmp_path) == []
-    await asyncio.gather(*(storage.set(str(number), "ü" * number) for number in range(20)))
-    again = FileStorage(path)
-    assert await again.get("7") == "ü" * 7
-    await again.remove("7")
-    assert await storage.get("7") is None
-    assert mode_of(path) == 0o600
-    assert names_in(tmp_path) == ["state.json"]
+@virtual
+async def test_a_storage_that_hangs_holds_up_neither_the_start_nor_the_end() -> None:
+    class Hanging(MemoryStorage):
+        async def get(self, key: str) -> str | None:
+            await asyncio.Event().wait()
+            return None
+
+    class Full(MemoryStorage):
+        async def set(self, key: str, text: str) -> None:
+            await asyncio.Event().wait()
+
+    for storage in (Hanging(), Full()):
+        async with World(storage=storage) as world:
+            await world.connected()
+            await world.client.disconnect()
+            (told,) = world.told("storage_failed")
+            assert "did not answer in 10 s" in str(told.error)
 
 
-@pytest.mark.parametrize("content", ["no json", '["list"]', '{"a": 1}'])
-def test_a_file_that_is_none_of_ours_is_not_overwritten(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "file"
-    path.write_text(content)
-    storage = FileStorage(path)
-    with pytest.raises(ValueError, match="move it away"):
-        asyncio.run(storage.get("a"))
-    with pytest.raises(ValueError, match="move it away"):
-        asyncio.run(storage.set("a", "b"))
-    assert path.read_text() == content
+@virtual
+async def test_one_write_at_a_time_whoever_ends_the_client() -> None:
+    writing = most = 0
+
+    class Slow(MemoryStorage):
+        async def set(self, key: str, text: str) -> None:
+            nonlocal writing, most
+            writing += 1
+            most = max(most, writing)
+            await wait(100)
+            writing -= 1
+
+    async with World(storage=Slow()) as world:
+        await world.connected()
+        await asyncio.gather(world.client.disconnect(), world.client.disconnect())
+    assert most == 1
 
 
-async def test_a_file_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        await FileStorage(tmp_path / "nowhere" / "file").set("a", "b")
-
-
-async def test_a_write_that_fails_leaves_the_old_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"server_filter": {"eq": ["payload.a", 1]}}, {"server_filter": {"eq": ["payload.b", 2]}}),
+        ({"max_replay_age": 1_000}, {"max_replay_age": 2_000}),
+        ({"server_filter": {"eq": ["payload.a", 1]}}, {}),
+    ],
+)
+@virtual
+async def test_options_that_changed_over_a_restart_reach_the_server_without_loss_or_repeat(
+    before: dict[str, Any], now: dict[str, Any]
 ) -> None:
-    path = tmp_path / "state.json"
-    storage = FileStorage(path)
-    await storage.set("a", "old")
-
-    def full(descriptor: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="disk full"):
-        await storage.set("a", "new")
-    assert await storage.get("a") == "old"
-    assert names_in(tmp_path) == ["state.json"]
+    storage = MemoryStorage()
+    await first_run(storage, **before)
+    old, new = SubscriptionOptions(**before).to_wire(), SubscriptionOptions(**now)
+    async with World(storage=storage) as world:
+        handler = Handler()
+        world.client.subscribe("a.*", handler, new)
+        timestamp = NOW  # new enough for any age: the clock of the test is before it
+        socket = await world.connected(
+            resumed=True, cursor=cursor(p0=5), subscriptions=[held("a.*", **old)]
+        )
+        assert (await socket.expect("unsubscribe"))["subscriptionId"] == "sub1"
+        # The replay of the resume was on its way.
+        deliver(socket, 6, replayed=True, timestamp=timestamp)
+        complete(socket, count=1, cursor=cursor(p0=7))
+        request = await socket.expect("subscribe")
+        assert request["options"] == new.to_wire() | {"since": cursor(p0=5)}
+        grant(socket, request, "sub2")
+        deliver(socket, 6, 7, replayed=True, timestamp=timestamp)
+        complete(socket, request["id"], count=2, cursor=cursor(p0=7))
+        deliver(socket, 8)
+        await settle()
+        assert handler.payloads == [6, 7, 8]
+        assert world.client.get_cursor().offsets == {"0": 8}  # type: ignore[union-attr]

@@ -119,3 +119,34 @@ async def test_it_goes_on_over_connections() -> None:
         )
         deliver(socket, 1, 2, replayed=True)
         assert (await waiting).payload == 2
+
+
+@virtual
+async def test_one_that_waited_for_its_consumer_is_not_handled_before_he_has_had_it() -> None:
+    async with World() as world:
+        stream, socket = await streaming(world)
+        deliver(socket, 1, 2)
+        await settle()  # nobody has asked yet
+        for offset in (0, 1):
+            assert (await anext(stream)).payload == offset + 1
+            await settle()
+            assert world.client.get_cursor() == Cursor("x1", {"0": offset} if offset else {})
+
+
+@virtual
+async def test_a_consumer_that_gave_up_waiting_gets_it_the_next_time() -> None:
+    async with World() as world:
+        stream, socket = await streaming(world)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 1)
+        waiting = asyncio.ensure_future(anext(stream))
+        await settle()
+        deliver(socket, 1)
+        while not stream._changed.is_set():
+            await asyncio.sleep(0)
+        waiting.cancel()  # in the turn in which it would have had it
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (await anext(stream)).payload == 1
+        await settle()
+        assert world.client.get_cursor() == Cursor("x1", {})

@@ -274,3 +274,64 @@ async def test_the_client_batches_where_it_is_told_to() -> None:
         await settle()
         assert handler.payloads == [1, 2]
         assert len(world.told("unreadable_frame")) == 2
+
+
+def begun(socket: Any, topic: str, subscription_id: str = "given", **options: Any) -> None:
+    """Have others begin a subscription for this client."""
+    socket.push("subscribed", **held(topic, subscription_id, **options), cursor=cursor())
+
+
+@virtual
+async def test_what_others_begin_waits_for_its_handler() -> None:
+    async with World() as world:
+        socket = await world.connected()
+        begun(socket, "a.*", maxReplayAge=5)
+        deliver(socket, 1)
+        await settle()
+        (orphan,) = world.told("orphan")
+        assert (orphan.topic, world.client.get_stats().waiting) == ("a.*", 1)
+        handler = Handler()
+        options = SubscriptionOptions(max_replay_age=5)
+        subscription = world.client.subscribe("a.*", handler, options)
+        await subscription.ready()
+        deliver(socket, 2)
+        await settle()
+        assert handler.payloads == [1, 2]
+        assert socket.sent() == [], "the server has it already"
+        subscription.unsubscribe()
+        assert (await socket.expect("unsubscribe"))["subscriptionId"] == "given"
+        assert world.told("unreadable_frame") == []
+
+
+@virtual
+async def test_what_others_begin_and_end_is_gone_again() -> None:
+    async with World() as world:
+        socket = await world.connected()
+        begun(socket, "a.*")
+        socket.push("unsubscribed", subscriptionId="given", reason="Ended.")
+        deliver(socket, 1)
+        await settle()
+        assert world.client.get_stats().waiting == 0
+        handler = Handler()
+        world.client.subscribe("a.*", handler)
+        grant(socket, await socket.expect("subscribe"))
+        await settle()
+        assert handler.payloads == []
+
+
+@virtual
+async def test_what_others_begin_while_this_client_asks_is_one_subscription() -> None:
+    async with World() as world:
+        socket = await world.connected()
+        handler = Handler()
+        subscription = world.client.subscribe("a.*", handler)
+        request = await socket.expect("subscribe")
+        begun(socket, "a.*")
+        refuse(socket, request, "ALREADY_SUBSCRIBED", data={"subscriptionId": "given"})
+        await subscription.ready()
+        deliver(socket, 1)
+        await settle()
+        assert (handler.payloads, world.told("orphan")) == ([1], [])
+        begun(socket, "a.*")  # said again: nothing new
+        await settle()
+        assert world.told("orphan") == []

@@ -72,7 +72,7 @@ def test_it_is_typed(python: Path, tmp_path: Path) -> None:
     check = (*mypy, "--python-executable", python, usage)
     run(*check, cwd=tmp_path, env={"PATH": ""})
     text = usage.read_text()
-    assert text.count("# type: ignore") == 8
+    assert text.count("# type: ignore") == 9
     usage.write_text(text.replace('publish("user.7.orders"', "publish(7"))
     with pytest.raises(AssertionError, match='incompatible type "int"; expected "str"'):
         run(*check, cwd=tmp_path, env={"PATH": ""})

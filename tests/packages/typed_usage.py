@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import assert_never, assert_type
 
 from bellwether_client import (
+    ClientEvent,
     ConnectionError,
     ConnectionState,
     ConnectionStats,
@@ -88,9 +89,14 @@ async def use() -> None:
             print(error.retry_after)
         except ConnectionError as error:
             assert_type(error.reason, DisconnectReason)
+            assert_type(error.status, int | None)
         assert_type(client.get_stats(), ConnectionStats)
         if subscription.is_active():
             subscription.unsubscribe()
+
+
+async def forgotten(event: ClientEvent) -> None:
+    """A listener that nobody would await."""
 
 
 async def mistakes(client: NotificationClient, state: ConnectionState) -> None:
@@ -100,6 +106,7 @@ async def mistakes(client: NotificationClient, state: ConnectionState) -> None:
     SubscriptionOptions(replaymissed=True)  # type: ignore[call-arg]
     client.subscribe("user.7.*")  # type: ignore[call-arg]
     client.subscribe(7, print)  # type: ignore[arg-type]
+    client.on_event(forgotten)  # type: ignore[arg-type]
     complete.url = "ws://elsewhere"  # type: ignore[misc]
     print(state.latency)  # type: ignore[union-attr]
     await client.publish("a", 1, priority="higher")  # type: ignore[arg-type]

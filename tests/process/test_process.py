@@ -27,7 +27,7 @@ from notifications.process.process import STRAYS_INTERVAL
 from notifications.services import sweeps
 from notifications.services.servers import leave_strays, register_server
 from notifications.services.sweeps import PURGES, SWEEPS
-from tests.process.doubles import Recorder
+from tests.process.doubles import Recorder, by_handle
 from tests.selectors import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,6 +71,38 @@ async def test_a_session_that_is_open_in_the_database_only_is_left() -> None:
     resumed = Session.objects.filter(pk=handle)
     await in_database(resumed.update, connects=3, state="connected")
     assert await in_database(leave_strays, process.server_id, {handle: 2}, now=now) == 0
+
+
+async def test_a_socket_that_its_session_left_behind_is_closed() -> None:
+    """Taken on twice elsewhere: the row names the last of its servers only, and the bus is away."""
+    process, now = Process(), timezone.now()
+
+    def prepare() -> dict[str, Session]:
+        for server_id in (process.server_id, "b", "c"):
+            register_server(server_id, now=now)
+        away = {"server_id": "c", "taken_from": "b", "taken_at": now}
+        kinds: dict[str, dict[str, Any]] = {
+            "taken on twice": {**away, "connects": 4},
+            "operator": {**away, "connects": 4, "ended": True, "reason": "server_initiated"},
+            "ended here": {"ended": True, "reason": "server_initiated"},
+            "replaced": {"ended": True, "reason": "taken_over"},
+            "not written yet": {"state": "reconnecting"},
+            "in order": {},
+        }
+        known: dict[str, Any] = {"server_id": process.server_id, "connects": 2, "since": now}
+        return {name: rows.session("user:1", name, **known | more) for name, more in kinds.items()}
+
+    made = await in_database(prepare)
+    sockets = {name: Recorder(handle=row.pk, connects=2) for name, row in made.items()}
+    process.by_handle.update(by_handle(*sockets.values()))
+    await process._leave_strays()
+    closed = {name: socket.closed for name, socket in sockets.items() if socket.closed}
+    assert closed == {
+        "taken on twice": [4504],
+        "operator": [4504],
+        "ended here": [4503],
+        "replaced": [4504],
+    }
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ export class Core {
   }
 
   circuit(circuit: Circuit): void {
-    this.environment.debug("circuit breaker", circuit);
+    this.environment.debug("circuit", circuit);
     this.events.emit({ type: "circuit", circuit });
   }
 
@@ -164,7 +164,7 @@ export class Core {
         ok: (frame) => {
           if (frame.type !== "verified") return;
           for (const { subscriptionId, code } of frame.inactive) {
-            const error = new NotificationError(code, "The server does not have it any more.");
+            const error = new NotificationError(code, "The server ended it.");
             this.subscriptions.ended(subscriptionId, error);
           }
         },

@@ -95,8 +95,6 @@ const readErrorFields = shape({
   data: maybe(object),
 });
 
-const heldFields = { subscriptionId: text, topic: text, createdAt: instant };
-
 const readRetry = shape({
   maxRetries: count,
   initialDelay: amount,
@@ -120,14 +118,14 @@ const TABLE: Table = {
     sessionId: text,
     serverId: text,
     resumed: flag,
-    subscriptions: listed(shape(heldFields)),
+    subscriptions: listed(shape({ subscriptionId: text, topic: text, createdAt: instant })),
     cursor,
     heartbeat: nested(shape({ interval: amount, timeout: amount })),
     retry: maybe(nested(readRetry)),
     limits: maybe(nested(shape({ frameBytes: maybe(count) }))),
     expiresIn: maybe(amount),
   }),
-  subscribed: shape({ id: maybe(requestId), ...heldFields }),
+  subscribed: shape({ id: maybe(requestId), subscriptionId: text, topic: text }),
   unsubscribed: shape({
     id: maybe(requestId),
     subscriptionId: text,

@@ -39,7 +39,6 @@ export interface Subscribed {
   readonly id?: RequestId;
   readonly subscriptionId: string;
   readonly topic: string;
-  readonly createdAt: Date;
 }
 
 export interface Published {

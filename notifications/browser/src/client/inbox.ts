@@ -93,7 +93,7 @@ export class Inbox {
         void this.#context.refresher.refresh();
         return;
       case "subscribed":
-        if (frame.id === undefined) this.#context.subscriptions.begun(frame);
+        this.#context.subscriptions.adopt(frame.topic, frame.subscriptionId); // others began it
         return;
       case "unsubscribed":
         this.#unsubscribed(frame);
@@ -179,7 +179,7 @@ export class Inbox {
   #unsubscribed({ subscriptionId, code, reason }: Unsubscribed): void {
     const error = new NotificationError(
       code ?? "FORBIDDEN",
-      reason ?? "The server ended this subscription.",
+      reason ?? "The server ended it.",
     );
     this.#context.subscriptions.ended(subscriptionId, error);
   }

@@ -41,11 +41,11 @@ export class Subscriptions {
     }
     const options = wireOptions(local.options);
     const { topic, createdAt } = local;
-    const entry = this.entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
+    const entry = this.#entry(topic, options, createdAt);
     if (entry.isOrphan || entry.locals.size === 0) entry.options = options;
     else if (!agree(entry.options, options)) {
-      const problem = `Give the options of the first subscription to ${topic}.`;
-      this.#refuse(local, new NotificationError("CONFLICT", problem));
+      const text = `Give the options of the first subscription to ${topic}.`;
+      this.#refuse(local, new NotificationError("CONFLICT", text));
       return;
     }
     this.#byId.set(local.id, local);
@@ -79,7 +79,7 @@ export class Subscriptions {
 
   /** Take up what was subscribed before a reload: it waits for its handlers. */
   recall(topic: string, options: SubscribeOptions, createdAt: Date): void {
-    const entry = this.entries.get(topic) ?? this.#newEntry(topic, options, createdAt);
+    const entry = this.#entry(topic, options, createdAt);
     entry.confirmed = true;
     entry.isOrphan = entry.locals.size === 0;
   }
@@ -92,16 +92,13 @@ export class Subscriptions {
    */
   restore(held: readonly HeldSubscription[], from: Cursor | undefined, seen: CursorTrack): void {
     this.#online = this.#isRestoring = true;
-    for (const one of held) {
-      const { topic, subscriptionId } = one;
+    for (const { topic, subscriptionId, createdAt } of held) {
       const known = this.entries.get(topic);
       // What `since` asks for comes with a new subscription only. (One that is owed was asked for.)
       const isNew = known?.confirmed === false && known.owed === undefined;
       if ((isNew && known.options.since !== undefined) || this.#left.has(topic)) {
         this.#unsubscribe(topic, subscriptionId);
-        continue;
-      }
-      this.#adopt(one);
+      } else this.adopt(topic, subscriptionId, createdAt);
     }
     this.#left.clear();
     for (const entry of this.entries.all()) {
@@ -134,9 +131,12 @@ export class Subscriptions {
     }
   }
 
-  /** Others began a subscription for this client. If it asks for the same, the answer names it. */
-  begun(held: HeldSubscription): void {
-    if (this.entries.get(held.topic)?.asking !== true) this.#adopt(held);
+  /** Take what the server holds, also when others begin it. If we ask for it, the answer names it. */
+  adopt(topic: string, subscriptionId: string, createdAt = new Date()): void {
+    const entry = this.#entry(topic, {}, createdAt);
+    if (entry.asking) return;
+    entry.isOrphan = entry.locals.size === 0;
+    this.#confirm(entry, subscriptionId);
   }
 
   /** The server ended a subscription of its own accord, or says that it has ended. */
@@ -146,13 +146,9 @@ export class Subscriptions {
     }
   }
 
-  #adopt({ topic, subscriptionId, createdAt }: HeldSubscription): void {
-    const entry = this.entries.get(topic) ?? this.#newEntry(topic, {}, createdAt);
-    entry.isOrphan = entry.locals.size === 0;
-    this.#confirm(entry, subscriptionId);
-  }
-
-  #newEntry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
+  #entry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
+    const known = this.entries.get(topic);
+    if (known !== undefined) return known;
     const entry = new Entry(topic, options, createdAt, () => {
       this.#context.events.emit({ type: "gap", reason: "NO_HANDLER", topic });
     });

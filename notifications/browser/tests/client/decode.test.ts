@@ -30,7 +30,7 @@ const CURSOR = { epoch: "x1", offsets: { "0": 5 } };
 const GOOD: Frame[] = [
   authSuccess({ subscriptions: [held("s1", "user.1")] }),
   message(1),
-  { type: "subscribed", id: 1, subscriptionId: "s1" },
+  { type: "subscribed", id: 1, subscriptionId: "s1", topic: "a.b" },
   { type: "unsubscribed", subscriptionId: "s1", code: "FORBIDDEN", reason: "revoked" },
   { type: "published", id: 1, messageId: "m", topic: "a", timestamp: "2026-01-01T00:00:00Z" },
   { type: "replay_complete", recovered: true, count: 2, cursor: CURSOR },
@@ -46,7 +46,7 @@ const GOOD: Frame[] = [
 const REQUIRED: [string, string[]][] = [
   ["auth_success", ["sessionId", "serverId", "resumed", "subscriptions", "cursor", "heartbeat"]],
   ["message", ["id", "topic", "payload", "timestamp"]],
-  ["subscribed", ["id", "subscriptionId"]],
+  ["subscribed", ["subscriptionId", "topic"]],
   ["unsubscribed", ["subscriptionId"]],
   ["published", ["id", "messageId", "topic", "timestamp"]],
   ["replay_complete", ["recovered", "count", "cursor"]],

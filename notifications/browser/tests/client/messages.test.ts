@@ -50,7 +50,7 @@ describe("messages", () => {
     const peer = await world.connected();
     world.client.subscribe("user.1.*", handler);
     const { id } = await peer.expect("subscribe");
-    peer.send([{ type: "subscribed", id, subscriptionId: "s1" }, message(11)]);
+    peer.send([{ type: "subscribed", id, subscriptionId: "s1", topic: "user.1.*" }, message(11)]);
     await world.caughtUp(peer);
     expect(got).toEqual([{ n: 11 }]);
   });

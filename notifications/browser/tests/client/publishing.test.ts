@@ -173,7 +173,7 @@ describe("the queue", () => {
     const { id } = await peer.expect("subscribe");
     await world.caughtUp(peer);
     expect(peer.frames.size).toBe(0);
-    peer.send({ type: "subscribed", id, subscriptionId: "s1" });
+    peer.send({ type: "subscribed", id, subscriptionId: "s1", topic: "user.1.*" });
     await answer(peer);
     await done;
   });

@@ -99,6 +99,43 @@ describe("subscribe", () => {
   });
 });
 
+describe("what others begin", () => {
+  const begun = (peer: Peer, topic: string): void => {
+    const cursor = { epoch: "x1", offsets: {} };
+    peer.send({ type: "subscribed", ...held("given", topic), options: {}, cursor });
+  };
+
+  it("waits for its handler, and is told", async () => {
+    const peer = await world.connected();
+    begun(peer, "user.1.*");
+    peer.send(message(11));
+    await world.caughtUp(peer);
+    expect(world.heard()).toMatchObject([{ type: "orphan", topic: "user.1.*" }]);
+    const { got, handler } = recorder();
+    const subscription = world.client.subscribe("user.1.*", handler);
+    await subscription.ready;
+    peer.send(message(12));
+    await world.caughtUp(peer);
+    expect(got).toEqual([{ n: 11 }, { n: 12 }]);
+    subscription.unsubscribe();
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "given" });
+  });
+
+  it("and this client asks for as well is one subscription", async () => {
+    const peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    const { id } = await peer.expect("subscribe");
+    begun(peer, "user.1.*");
+    const data = { subscriptionId: "given" };
+    peer.send({ type: "error", id, code: "ALREADY_SUBSCRIBED", message: "", temporary: false, data });
+    await subscription.ready;
+    await world.caughtUp(peer);
+    expect(world.heard()).toEqual([]);
+    subscription.unsubscribe();
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "given" });
+  });
+});
+
 describe("unsubscribe", () => {
   it("while the server is being asked takes effect when it answers", async () => {
     const peer = await world.connected();
@@ -184,7 +221,7 @@ describe("after a reconnection", () => {
     world.client.subscribe("user.1.*", kept.handler);
     await peer.subscribed("s1");
     world.client.subscribe("user.2.*", lacking.handler, { replayMissed: true });
-    await peer.answer("subscribe", { type: "subscribed", subscriptionId: "s2" });
+    await peer.answer("subscribe", { type: "subscribed", subscriptionId: "s2", topic: "user.1.*" });
     peer.send([complete({ id: 2 }), message(11), message(12, { topic: "user.2.a" })]);
     await world.caughtUp(peer);
     peer = await world.reconnect(peer);
@@ -194,7 +231,7 @@ describe("after a reconnection", () => {
     const since = { epoch: "x1", offsets: { "0": 12, "1": 0 } };
     expect([topic, options]).toEqual(["user.2.*", { since }]);
     peer.send([
-      { type: "subscribed", id, subscriptionId: "s4" },
+      { type: "subscribed", id, subscriptionId: "s4", topic },
       message(12, { topic: "user.2.a", replayed: true }),
       message(14, { topic: "user.2.a", replayed: true }),
       complete({ id, count: 2 }),

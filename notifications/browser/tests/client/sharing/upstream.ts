@@ -17,6 +17,8 @@ interface Row {
   readonly topic: string;
   readonly options: Frame;
   readonly begin: Offsets;
+  /** Whether others began it. */
+  readonly unasked?: true;
 }
 
 /** What the other end of a connection hears. */
@@ -59,6 +61,18 @@ export class Upstream {
     this.log.push(message);
     for (const connection of this.open) connection.live(message);
     return message;
+  }
+
+  /** Others subscribe a client, whether it is there or not. */
+  give(clientId: string, topic: string): string {
+    const subscriptionId = this.newId();
+    const row: Row = { subscriptionId, topic, options: {}, begin: this.heads(), unasked: true };
+    const rows = this.rows.get(clientId) ?? new Map<string, Row>();
+    this.rows.set(clientId, rows.set(topic, row));
+    for (const connection of this.open) {
+      if (connection.clientId === clientId) connection.given(row);
+    }
+    return subscriptionId;
   }
 
   accept(ear: Ear): Connection {
@@ -113,6 +127,14 @@ export class Connection {
     this.#upstream.scheduler.add(`${this.#name} down`, () => {
       this.#ear.received(JSON.stringify(frame));
     });
+  }
+
+  given(row: Row): void {
+    const { subscriptionId, topic, options, begin } = row;
+    this.#wishes.set(topic, row);
+    const createdAt = "2026-01-01T00:00:00.000Z";
+    const cursor = this.#cursor(begin);
+    this.say({ type: "subscribed", subscriptionId, topic, options, createdAt, cursor });
   }
 
   live(message: Logged): void {
@@ -195,8 +217,9 @@ export class Connection {
       serverId: "server-1",
       // The browser asks for none; a socket of a tab's own asks for one that is not known here.
       resumed: false,
-      subscriptions: [...rows.values()].map(({ subscriptionId, topic, options }) => {
-        return { subscriptionId, topic, options, createdAt: "2026-01-01T00:00:00.000Z" };
+      subscriptions: [...rows.values()].map(({ subscriptionId, topic, options, unasked }) => {
+        const createdAt = "2026-01-01T00:00:00.000Z";
+        return { subscriptionId, topic, options, createdAt, unasked };
       }),
       cursor: this.#cursor(this.#upstream.heads()),
       heartbeat: { interval: 30_000, timeout: 5_000 },
