@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, Final
 
 from bench.load import percentiles
@@ -90,9 +91,11 @@ async def post_batches(request: Request) -> dict[str, Any]:
 class _Flood:
     """Sends requests at their times, each over a connection that has none on its way."""
 
-    def __init__(self, endpoint: Endpoint, text: bytes, *, most: int, keep_body: bool) -> None:
+    def __init__(
+        self, endpoint: Endpoint, texts: Sequence[bytes], *, most: int, keep_body: bool
+    ) -> None:
         self._endpoint = endpoint
-        self._text = text
+        self._texts = cycle(texts)
         self._most = most
         self._keep_body = keep_body
         self._idle: list[Poster] = []
@@ -125,7 +128,7 @@ class _Flood:
                 return
             sent = stamp()
             self.sent += 1
-            status = await poster.post(self._text)
+            status = await poster.post(next(self._texts))
         except (OSError, ValueError):
             self.statuses["lost"] += 1
             self.connections -= 1
@@ -166,12 +169,17 @@ async def burst(request: Request) -> dict[str, Any]:
     """
     endpoint = Endpoint(**request["endpoint"])
     messages = request["messages"]
-    body = batch_body(request["topics"], messages=messages, payload_bytes=request["payload_bytes"])
+    topics, size = request["topics"], request["payload_bytes"]
+    # Request after request goes on with the topics where the one before ended.
+    bodies = [
+        batch_body(topics[first : first + messages], messages=messages, payload_bytes=size)
+        for first in range(0, len(topics), messages)
+    ]
     if messages == 1:
-        body = body.removeprefix(b'{"messages":[').removesuffix(b"]}")
+        bodies = [body.removeprefix(b'{"messages":[').removesuffix(b"]}") for body in bodies]
     flood = _Flood(
         endpoint,
-        endpoint.request(body),
+        [endpoint.request(body) for body in bodies],
         most=request["connections"],
         keep_body=messages > 1,
     )

@@ -28,6 +28,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Lines], str]]] = {
     "connect": tables.connect,
     "resume": tables.resume,
     "reconnect": tables.reconnect,
+    "slow": tables.slow,
     "scale": tables.scale,
 }
 _MARKED: Final = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
