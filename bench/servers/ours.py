@@ -73,7 +73,7 @@ class Ours:
             key = await self.manage("create_api_key", "bench", *grants, database_url=url)
             self._key = key.strip()
             for policy in self._policies:
-                await self._manage("policy", *policy, database_url=url)
+                await self.manage("policy", *policy, database_url=url)
             yield
 
     @asynccontextmanager
