@@ -39,6 +39,7 @@ from bellwether_client.events import (
     SubscriptionEnded,
     UnreadableFrame,
 )
+from bellwether_client.handle import Subscription
 from bellwether_client.messages import (
     MessageErrorHandler,
     MessageHandler,
@@ -58,7 +59,6 @@ from bellwether_client.states import (
 from bellwether_client.statistics import ConnectionStats, Failure
 from bellwether_client.storage import FileStorage, MemoryStorage, Storage
 from bellwether_client.stream import MessageStream
-from bellwether_client.subscription import Subscription
 from bellwether_client.topics import is_pattern, pattern_problem, topic_problem
 from bellwether_client.version import VERSION as __version__
 

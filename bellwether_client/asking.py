@@ -9,7 +9,7 @@ from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import Subscribed, Verified
 from bellwether_client.replays import Replay, Replays
-from bellwether_client.requests import ASK_AGAIN, Expected, Reply, Requests
+from bellwether_client.requests import Expected, Reply, Requests, ask_again_after
 from bellwether_client.tasks import Timers
 
 
@@ -139,9 +139,9 @@ class Asking:
             self.ask(entry)
         elif entry.was_confirmed and error.temporary:
             if replay is not None:
-                replays.again(replay, _delay(error))
+                replays.again(replay, ask_again_after(error))
             else:
-                self._timers.after(_delay(error), lambda: self._ask_again(entry))
+                self._timers.after(ask_again_after(error), lambda: self._ask_again(entry))
         else:
             if replay is not None:
                 replays.ended(replay)
@@ -179,10 +179,6 @@ class Asking:
     def _ask_again(self, entry: Entry) -> None:
         if self._keeper.is_wanted(entry) and entry.held_id is None and not entry.is_asking:
             self.ask(entry)
-
-
-def _delay(error: NotificationError) -> float:
-    return ASK_AGAIN if error.retry_after is None else error.retry_after
 
 
 def _beginning(entry: Entry, since: Cursor | None, had: CursorTrack | None) -> Replay | None:

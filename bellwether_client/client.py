@@ -12,6 +12,7 @@ from bellwether_client.core import Core
 from bellwether_client.cursor import Cursor
 from bellwether_client.errors import NotificationError
 from bellwether_client.events import EventListener
+from bellwether_client.handle import Subscription
 from bellwether_client.messages import (
     MessageHandler,
     Priority,
@@ -22,7 +23,7 @@ from bellwether_client.replays import Replay
 from bellwether_client.states import ConnectionState, StateListener
 from bellwether_client.statistics import ConnectionStats
 from bellwether_client.stream import MessageStream
-from bellwether_client.subscription import LocalSubscription, Subscription
+from bellwether_client.subscription import LocalSubscription
 from bellwether_client.surroundings import Surroundings
 
 HANDLER_DEADLINE = 5.0
@@ -64,7 +65,8 @@ class NotificationClient:
     async def disconnect(self) -> None:
         """Acknowledge, and close with 1000. What is still unanswered is rejected.
 
-        Handlers that run have HANDLER_DEADLINE seconds; then they are cancelled. No task is left.
+        Handlers that run have HANDLER_DEADLINE seconds; then they are cancelled. No task is left,
+        save that of a handler which disconnects: it goes on.
         """
         self._check_loop()
         self._disconnecting += 1
@@ -200,6 +202,8 @@ class NotificationClient:
         ConnectionError when no connection will follow.
         """
         self._check_loop()
+        if (end := self._core.end) is not None:
+            raise end
         subscriptions = self._core.subscriptions
         entry, locals_ = None, subscriptions.locals()
         if subscription is not None:
@@ -213,7 +217,7 @@ class NotificationClient:
             kind="asked",
             entry=entry,
             locals=locals_,
-            place=cursor,
+            place=self._core.sendable.place(cursor, max_replay_age),
             max_age=max_replay_age,
             answer=answer,
         )

@@ -23,6 +23,15 @@ Auth = str | Callable[[], str | Awaitable[str]]
 _is_client_id = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 
 
+def is_text(text: str) -> bool:
+    """Tell whether a text has whole characters only, and can be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
@@ -123,11 +132,11 @@ class SubscriptionOptions:
 
     def to_wire(self) -> dict[str, Any]:
         """Return those that are data as `subscribe` carries them."""
-        since = self.since
+        since, tree = self.since, self.server_filter
         options = {
             "replayMissed": self.replay_missed,
             "maxReplayAge": self.max_replay_age,
-            "filter": None if self.server_filter is None else dict(self.server_filter),
+            "filter": dict(tree) if isinstance(tree, Mapping) else tree,
             "since": since.to_wire()
             if isinstance(since, Cursor)
             else None
@@ -165,16 +174,31 @@ class NotificationClientConfig:
 
     def __post_init__(self) -> None:
         _require(_is_socket(self.url), "url is no URL of a WebSocket (ws:// or wss://).")
-        is_auth = isinstance(self.auth, str) or callable(self.auth)
-        _require(is_auth and self.auth != "", "auth is a token, or a function that gets one.")
+        is_token = isinstance(self.auth, str) and self.auth != "" and is_text(self.auth)
+        _require(is_token or callable(self.auth), "auth is a token, or a function that gets one.")
         for number in (self.heartbeat_interval, self.heartbeat_timeout):
             _require(number is None or number > 0, "A heartbeat takes more than 0 ms.")
         _require(
             self.client_id is None or _is_client_id(self.client_id) is not None,
             "client_id is 1 to 128 of A-Z a-z 0-9 _ -",
         )
+        for name, (kind, is_optional) in _PARTS.items():
+            part = getattr(self, name)
+            is_right = isinstance(part, kind) or (part is None and is_optional)
+            _require(is_right, f"{name} is a {kind.__name__}.")
+        methods = (getattr(self.storage, name, None) for name in ("get", "set"))
+        _require(all(map(callable, methods)), "storage is a Storage, such as FileStorage(path).")
         _require(self.kind in ("browser", "mobile", "service"), "kind: browser, mobile or service")
         _require(self.codec in ("json", "msgpack"), f"codec is json or msgpack, not {self.codec!r}")
+
+
+_PARTS: dict[str, tuple[type, bool]] = {
+    "retry_config": (RetryConfig, True),
+    "queue_config": (QueueConfig, False),
+    "batch": (BatchConfig, True),
+    "circuit_breaker": (CircuitBreakerConfig, False),
+}
+"""What these fields are, and whether they may be None."""
 
 
 def _is_socket(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bellwether_client.acknowledger import Acknowledger
@@ -10,7 +11,7 @@ from bellwether_client.breaker import Circuit
 from bellwether_client.codec import Codec
 from bellwether_client.codes import DisconnectReason
 from bellwether_client.config import NotificationClientConfig
-from bellwether_client.cursor import Cursor, CursorTrack
+from bellwether_client.cursor import Cursor
 from bellwether_client.dispatch import Dispatcher
 from bellwether_client.entry import Entry
 from bellwether_client.errors import ConnectionError, NotificationError
@@ -26,11 +27,7 @@ from bellwether_client.events import (
     SubscriptionEnded,
     UnreadableFrame,
 )
-from bellwether_client.frames import (
-    AuthSuccess,
-    ReplayComplete,
-    ServerFrame,
-)
+from bellwether_client.frames import AuthSuccess, ReplayComplete, ServerFrame
 from bellwether_client.inbox import Inbox
 from bellwether_client.keeper import StateKeeper
 from bellwether_client.link import Link
@@ -38,6 +35,7 @@ from bellwether_client.outbox import Outbox
 from bellwether_client.progress import Progress
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
+from bellwether_client.sendable import Sendable
 from bellwether_client.session import Session
 from bellwether_client.statistics import ConnectionStats, Statistics
 from bellwether_client.subscription import LocalSubscription, Message
@@ -66,6 +64,7 @@ class Core:
         self.backlog = Backlog(self._backlog_changed)
         self.progress = Progress(self._cursor_moved)
         self.requests = Requests()
+        self.sendable = Sendable(codec)
         self.link = Link(
             self,
             config=config,
@@ -77,13 +76,18 @@ class Core:
         )
         send, timers, requests = self.link.send, self.timers, self.requests
         self.subscriptions = Subscriptions(
-            requests=requests, send=send, timers=timers, here=self._here, told=self
+            requests=requests,
+            send=send,
+            sendable=self.sendable,
+            timers=timers,
+            here=lambda: (self.progress.cursor(), self.progress.seen()),
+            told=self,
         )
         self.replays = self.subscriptions.replays = Replays(
             requests=requests,
             send=send,
             timers=timers,
-            base=self._base,
+            base=lambda: self.inbox.base,
             subscribe=self.subscriptions.subscribe_for,
             done=self._replay_done,
         )
@@ -98,7 +102,7 @@ class Core:
         )
         self.outbox = Outbox(
             config.queue_config,
-            codec=codec,
+            sendable=self.sendable,
             requests=requests,
             send=self.link.send_encoded,
             timers=timers,
@@ -174,6 +178,11 @@ class Core:
 
     # --- What subscriptions share, and tell -----------------------------------------------------
 
+    @property
+    def end(self) -> Exception | None:
+        """With what the connection ended for good; None where one is, or may come."""
+        return self.link.end
+
     def now(self) -> float:
         """Milliseconds since the Unix epoch."""
         return self.surroundings.now()
@@ -196,13 +205,8 @@ class Core:
 
     def orphan_found(self, entry: Entry) -> None:
         """Tell of a subscription that has no handler."""
-
-        def unsubscribe() -> None:
-            self.subscriptions.drop(entry)
-
-        self.events.emit(
-            Orphan(topic=entry.topic, created_at=entry.created_at, unsubscribe=unsubscribe)
-        )
+        end = partial(self.subscriptions.drop, entry)
+        self.events.emit(Orphan(topic=entry.topic, created_at=entry.created_at, unsubscribe=end))
 
     def replay_lost(self, entry: Entry) -> None:
         """Tell of a replay that was cut off, and cannot be had again."""
@@ -218,12 +222,6 @@ class Core:
             self.subscriptions.verify()
         self.outbox.resume()
 
-    def _replay_done(self, replay: Replay, end: ReplayComplete | NotificationError) -> None:
-        self.inbox.replay_done(replay, end)
-
-    def _base(self) -> Cursor:
-        return self.inbox.base
-
     def _acknowledge(self, cursor: Cursor) -> None:
         self.inbox.base = cursor
         self.link.send({"type": "ack", "cursor": cursor.to_wire()})
@@ -232,11 +230,11 @@ class Core:
         self.statistics.measured(latency, self.surroundings.instant())
         self.link.machine.measure(latency)
 
-    def _here(self) -> tuple[Cursor | None, CursorTrack]:
-        return self.progress.cursor(), self.progress.seen()
-
     def _cursor_moved(self) -> None:
         self.keeper.moved()
+
+    def _replay_done(self, replay: Replay, end: ReplayComplete | NotificationError) -> None:
+        self.inbox.replay_done(replay, end)
 
     def _backlog_changed(self, is_full: bool) -> None:
         if is_full:
@@ -259,7 +257,7 @@ class Core:
         """Begin on a connection."""
         had_session = self.session.asked_to_resume
         self.session.accepted(frame.session_id)
-        self.outbox.limit(frame.frame_bytes)
+        self.sendable.limit(frame.frame_bytes)
         self.inbox.accepted(frame, had_session=had_session)
         if self._config.acknowledge:
             self.acknowledger.start(None if had_session and frame.resumed else frame.cursor)
@@ -291,6 +289,8 @@ class Core:
         """Note that no other will follow."""
         self.outbox.abandon(error)
         self.replays.abandon(error)
+        for local in self.subscriptions.locals():
+            local.connection_ended(error)
         if error.reason != "client_initiated":
             self.on_end(error)
             self.events.emit(ConnectionEnded(error=error))

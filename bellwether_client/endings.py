@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bellwether_client.errors import NotificationError
-from bellwether_client.requests import ASK_AGAIN, Expected, Requests
+from bellwether_client.requests import Expected, Requests, ask_again_after
 from bellwether_client.tasks import Timers
 
 MAX_LEFT = 1_000
@@ -51,8 +51,7 @@ class Endings:
 
         def refused(error: NotificationError) -> None:
             if error.temporary:
-                delay = ASK_AGAIN if error.retry_after is None else error.retry_after
-                self._timers.after(delay, again)
+                self._timers.after(ask_again_after(error), again)
             else:
                 self.done(topic)  # it is gone already
 

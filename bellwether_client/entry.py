@@ -13,8 +13,8 @@ from bellwether_client.topics import split
 if TYPE_CHECKING:
     from bellwether_client.replays import Replay
 
-SHARED_OPTIONS = ("replayMissed", "maxReplayAge", "filter", "since")
-"""Options in which all who share an entry must agree."""
+SHARED_OPTIONS = ("replayMissed", "maxReplayAge", "filter")
+"""Options in which all who share an entry must agree. (`since` concerns its beginning alone.)"""
 
 SENT_OPTIONS = ("maxReplayAge", "filter", "batch")
 """Options by which the server decides what it sends, and how, for as long as it holds one."""
@@ -116,6 +116,11 @@ class Entry:
         self.is_new = "since" in options and not self.is_recalled
         self.options = options
         self.is_orphan = False
+
+    def recall(self) -> None:
+        """Note that an earlier run of this client had it: it has begun."""
+        self.was_confirmed = self.is_recalled = True
+        self.is_new = False
 
     def renew(self, options: dict[str, Any]) -> None:
         """Be another to the server, for those who come after all others left."""

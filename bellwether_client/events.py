@@ -13,7 +13,7 @@ from bellwether_client.errors import ConnectionError, NotificationError
 from bellwether_client.messages import NotificationMessage
 
 if TYPE_CHECKING:
-    from bellwether_client.subscription import Subscription
+    from bellwether_client.handle import Subscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +145,27 @@ class Events:
         return remove
 
     def emit(self, event: ClientEvent) -> None:
-        """Tell everybody; a handler's error that nobody listens for is logged."""
-        if not self._listeners and isinstance(event, HandlerError):
-            self._logger.error("a handler failed", exc_info=event.error)
+        """Tell everybody; a failure or loss that nobody listens for is logged."""
+        if not self._listeners:
+            self._log(event)
         for listener in list(self._listeners):
             try:
                 listener(event)
             except (Exception, asyncio.CancelledError):  # the latter is of something it looked at
                 self._logger.exception("a listener of events failed")
+
+    def _log(self, event: ClientEvent) -> None:
+        """Say what nobody else hears, and what an application has to know."""
+        match event:
+            case HandlerError():
+                self._logger.error("a handler failed", exc_info=event.error)
+            case SubscriptionEnded():
+                self._logger.error("%s ended: %s", event.subscription.topic, event.error)
+            case ConnectionEnded():
+                text = "the connection ended for good: %s %s"
+                self._logger.error(text, event.error, event.error.hint)
+            case Gap():
+                topic = "all topics" if event.topic is None else event.topic
+                self._logger.warning("messages of %s may be missing: %s", topic, event.reason)
+            case StorageFailed():
+                self._logger.warning("the state is not kept: %s", event.error)

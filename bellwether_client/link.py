@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from copy import copy
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -93,6 +94,7 @@ class Link:
         self._connected_at: tuple[datetime, float] | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._is_blocked = False
+        self._ended_with: ConnectionError | None = None
         self._waiter: asyncio.Future[None] | None = None
         if debug is not None:
             self.machine.listen(lambda state: debug("is %s", _told(state)))
@@ -134,6 +136,14 @@ class Link:
             if self._debug is not None:
                 self._debug("sends publish, %d", len(data))
             self._connection.send_encoded(data)
+
+    @property
+    def end(self) -> ConnectionError | None:
+        """With what it ended for good, not by `disconnect`; None where a connection may follow."""
+        error, is_over = self._ended_with, self.machine.state.status == "disconnected"
+        if error is None or error.reason == "client_initiated" or not is_over:
+            return None
+        return copy(error)  # as each that is raised gets a traceback
 
     def uptime(self) -> float:
         """Return the milliseconds of the present connection; 0 without one."""
@@ -263,7 +273,7 @@ class Link:
         self._timers.cancel_all()
         self._retry = self._connection = None
         waiter, self._waiter = self._waiter, None
-        self._last_reason = error.reason
+        self._last_reason, self._ended_with = error.reason, error
         last = None if self._connected_at is None else self._connected_at[0]
         self._told.lost()
         self._told.ended(error)

@@ -6,25 +6,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bellwether_client.codec import Codec
 from bellwether_client.config import QueueConfig
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import Published
 from bellwether_client.messages import PublishedMessage
-from bellwether_client.requests import ASK_AGAIN, Expected, Reply, Requests
+from bellwether_client.requests import Expected, Reply, Requests, ask_again_after
+from bellwether_client.sendable import Sendable
 from bellwether_client.tasks import Timers
 from bellwether_client.topics import topic_problem
 
 WINDOW = 64
 """Sent and unanswered at once: as many as the server takes in."""
-
-DEFAULT_FRAME_BYTES = 65_536
-
-MAX_LEVELS = 15
-"""Levels of a payload; the frame is one more. To what is deeper the server gives no answer."""
-
-MAX_KEYS = 256
-"""Keys of one object."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +44,7 @@ class Outbox:
         self,
         config: QueueConfig,
         *,
-        codec: Codec,
+        sendable: Sendable,
         requests: Requests,
         send: Callable[[str | bytes], None],
         timers: Timers,
@@ -61,7 +53,7 @@ class Outbox:
     ) -> None:
         self.published = 0
         self._config = config
-        self._codec = codec
+        self._sendable = sendable
         self._requests = requests
         self._send = send
         self._timers = timers
@@ -71,7 +63,6 @@ class Outbox:
         self._waiting: deque[_Parcel] = deque()
         self._sent: dict[int, _Parcel] = {}
         self._is_online = False
-        self._frame_bytes = DEFAULT_FRAME_BYTES
         self._pause: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -95,10 +86,6 @@ class Outbox:
     def withdraw(self, answer: "asyncio.Future[PublishedMessage]") -> None:
         """Forget a publish that nobody awaits any more, unless it was sent."""
         self._waiting = deque(one for one in self._waiting if one.answer is not answer)
-
-    def limit(self, frame_bytes: int | None) -> None:
-        """Take the largest frame that the server takes, in bytes."""
-        self._frame_bytes = frame_bytes or DEFAULT_FRAME_BYTES
 
     def resume(self) -> None:
         """Begin on a connection whose subscriptions are restored."""
@@ -144,18 +131,7 @@ class Outbox:
         if metadata:
             frame["metadata"] = metadata
         frame["idempotencyKey"] = self._new_id() if idempotency_key is None else idempotency_key
-        _check_structure(payload)
-        try:
-            data = self._codec.encode(frame)
-        except (TypeError, ValueError) as error:
-            raise NotificationError(
-                "BAD_FRAME", f"The payload is no JSON value: {error}"
-            ) from error
-        # A server closes for good on a larger one.
-        if len(data if isinstance(data, bytes) else data.encode()) > self._frame_bytes:
-            text = "Send a smaller payload, or a link to it."
-            raise NotificationError("PAYLOAD_TOO_LARGE", text)
-        return data
+        return self._sendable.encode(frame)
 
     def _can_send(self) -> bool:
         return self._is_online and self._pause is None and len(self._sent) < WINDOW
@@ -185,7 +161,7 @@ class Outbox:
             self._sent.pop(parcel.id, None)
             if error.temporary:
                 self._put_back([parcel])
-                self._hold(ASK_AGAIN if error.retry_after is None else error.retry_after)
+                self._hold(ask_again_after(error))
             else:
                 _reject(parcel, error)
             self._flush()
@@ -215,7 +191,9 @@ class Outbox:
             _reject(parcel, NotificationError("DROPPED", self._full(), temporary=True))
 
     def _full(self) -> str:
-        return f"More than {self._config.max_size} publishes wait for a connection. Publish later."
+        text = "More than {} publishes wait {}. Await some before you make more."
+        what = "for the server's answers" if self._is_online else "for a connection"
+        return text.format(self._config.max_size, what)
 
     def _watch_age(self) -> None:
         """Reject what waits too long, and look again when the next one is due."""
@@ -225,7 +203,7 @@ class Outbox:
         # On a connection what was sent has its answer to come.
         for queue in (self._waiting,) if self._is_online else (self._unanswered, self._waiting):
             while queue and now - queue[0].queued_at >= self._config.max_age:
-                text = "The publish waited too long for a connection. Publish it again."
+                text = "The publish waited too long to be sent. Publish it again."
                 _reject(queue.popleft(), NotificationError("EXPIRED", text, temporary=True))
             if queue:
                 due.append(queue[0].queued_at + self._config.max_age - now)
@@ -247,17 +225,3 @@ def _published(frame: Published) -> PublishedMessage:
         position=frame.position,
         duplicate=frame.duplicate,
     )
-
-
-def _check_structure(payload: Any) -> None:
-    """Raise NotificationError for what the server would refuse without naming the request."""
-    level, depth = [payload], 0
-    while level:
-        inside = [value for value in level if isinstance(value, dict | list | tuple)]
-        if inside and depth == MAX_LEVELS:
-            raise NotificationError("BAD_FRAME", f"A payload has at most {MAX_LEVELS} levels.")
-        level, depth = [], depth + 1
-        for value in inside:
-            if isinstance(value, dict) and len(value) > MAX_KEYS:
-                raise NotificationError("BAD_FRAME", f"An object has at most {MAX_KEYS} keys.")
-            level.extend(value.values() if isinstance(value, dict) else value)

@@ -17,7 +17,7 @@ from bellwether_client.entry import Entry
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import ReplayComplete, RequestId
 from bellwether_client.messages import ReplayResult
-from bellwether_client.requests import ASK_AGAIN, Expected, Reply, Requests
+from bellwether_client.requests import Expected, Reply, Requests, ask_again_after
 from bellwether_client.subscription import LocalSubscription
 from bellwether_client.tasks import Timers
 from bellwether_client.topics import matches, split
@@ -201,7 +201,7 @@ class Replays:
         """Take a refusal: for now, or for good."""
         self.current = None
         if error.temporary and not replay.is_dropped:
-            self.again(replay, ASK_AGAIN if error.retry_after is None else error.retry_after)
+            self.again(replay, ask_again_after(error))
             return
         if not replay.is_dropped:
             self._close(replay, error)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bellwether_client.backoff import MAX_RETRY_AFTER
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import (
     ErrorFrame,
@@ -31,6 +32,11 @@ class Expected:
     ok: Callable[[Reply], None]
     refused: Callable[[NotificationError], None]
     lost: Callable[[], None]
+
+
+def ask_again_after(error: NotificationError) -> float:
+    """Return the milliseconds until what was refused for now is asked again."""
+    return ASK_AGAIN if error.retry_after is None else min(error.retry_after, MAX_RETRY_AFTER)
 
 
 class Requests:

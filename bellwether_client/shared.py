@@ -16,6 +16,10 @@ class Shared(Protocol):
     tasks: Tasks
     backlog: Backlog
 
+    @property
+    def end(self) -> Exception | None:
+        """With what the connection ended for good; None where one is, or may come."""
+
     def now(self) -> float:
         """Milliseconds since the Unix epoch."""
 

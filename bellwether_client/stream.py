@@ -80,8 +80,9 @@ class MessageStream:
             if self._message is not None:
                 message, self._message = self._message, None
                 return message
-            if self._is_closed or (self._end is not None and self._local.is_idle):
-                raise self._end or StopAsyncIteration
+            end = self._end or self._local.connection_end
+            if self._is_closed or (end is not None and self._local.is_idle):
+                raise end or StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
 

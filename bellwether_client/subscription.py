@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from bellwether_client.backlog import WAITING_BOUND
 from bellwether_client.config import SubscriptionOptions
@@ -16,7 +16,7 @@ from bellwether_client.errors import NotificationError
 from bellwether_client.messages import MessageHandler, NotificationMessage
 from bellwether_client.progress import Step
 from bellwether_client.shared import Shared
-from bellwether_client.tasks import failure_of, is_cancelled
+from bellwether_client.tasks import failure_of, handling, is_cancelled
 
 if TYPE_CHECKING:
     from bellwether_client.replays import Replay
@@ -27,34 +27,6 @@ Message = NotificationMessage[Any]
 
 SLOW = 30_000.0
 """Milliseconds after which a handler for which others wait is told in the log, once."""
-
-
-class Subscription(Protocol):
-    """A subscription's handle. created_at: UTC."""
-
-    @property
-    def id(self) -> str:
-        """Its id here; the server has its own."""
-
-    @property
-    def topic(self) -> str:
-        """The topic or pattern."""
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made."""
-
-    async def ready(self) -> None:
-        """Return when the server confirmed (or the application ended it before).
-
-        Raises NotificationError when the server refused.
-        """
-
-    def unsubscribe(self) -> None:
-        """End it; nothing more comes."""
-
-    def is_active(self) -> bool:
-        """Tell whether it has not ended: a lost connection does not end it."""
 
 
 class Abandoned(Exception):
@@ -89,7 +61,7 @@ class LocalSubscription:
         self._on_end = ended
         self._phase: Literal["asked", "confirmed", "ended"] = "asked"
         self._error: NotificationError | None = None
-        self._changed: asyncio.Event | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._queue: deque[tuple[Message, Step]] = deque()
         self._owed: list[Replay] = []
         self._held: dict[Position | int, tuple[Message, Step]] = {}
@@ -103,16 +75,26 @@ class LocalSubscription:
         return not self._is_busy and not self._queue and not self._held
 
     @property
+    def connection_end(self) -> Exception | None:
+        """With what the connection ended for good; None where one is, or may come."""
+        return self._shared.end
+
+    @property
     def held(self) -> int:
         """How many messages wait for a replay."""
         return len(self._held)
 
     async def ready(self) -> None:
-        """Wait for the server's confirmation; raises its refusal."""
-        while self._phase == "asked":
-            if self._changed is None:
-                self._changed = asyncio.Event()
-            await self._changed.wait()
+        """Wait for the server's confirmation; raises its refusal, or the connection's end."""
+        if self._phase == "asked":
+            if (end := self._shared.end) is not None:
+                raise end
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
         if self._error is not None:
             raise self._error
 
@@ -139,6 +121,10 @@ class LocalSubscription:
         self.let_go()
         if self._on_end is not None:
             self._on_end(error)
+
+    def connection_ended(self, error: Exception) -> None:
+        """Tell those who wait that no answer will come."""
+        self._tell(error)
 
     def let_go(self) -> None:
         """Let what waits count as handled, unhandled."""
@@ -268,7 +254,8 @@ class LocalSubscription:
 
     async def _finish(self, running: Awaitable[None], message: Message) -> None:
         try:
-            await running
+            with handling():
+                await running
         except asyncio.CancelledError:
             if is_cancelled():
                 raise  # the client is being disconnected; the message is not handled
@@ -287,9 +274,14 @@ class LocalSubscription:
         except (Exception, asyncio.CancelledError) as worse:
             self._shared.handler_failed(failure_of(worse), message)
 
-    def _tell(self) -> None:
-        if self._changed is not None:
-            self._changed.set()
+    def _tell(self, error: Exception | None = None) -> None:
+        for waiter in self._waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
 
 
 def _milliseconds(instant: datetime) -> float:

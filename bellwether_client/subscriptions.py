@@ -14,6 +14,7 @@ from bellwether_client.frames import HeldSubscription
 from bellwether_client.replays import Replay, Replays
 from bellwether_client.requests import Requests
 from bellwether_client.restoring import Restoring
+from bellwether_client.sendable import Sendable
 from bellwether_client.subscription import LocalSubscription
 from bellwether_client.tasks import Timers
 from bellwether_client.told import Told
@@ -31,12 +32,14 @@ class Subscriptions:
         *,
         requests: Requests,
         send: Callable[[dict[str, Any]], None],
+        sendable: Sendable,
         timers: Timers,
         here: Callable[[], tuple[Cursor | None, CursorTrack]],
         told: Told,
     ) -> None:
         self.replays: Replays
         self._here = here
+        self._sendable = sendable
         self._told = told
         self._endings = Endings(requests=requests, send=send, timers=timers)
         self._asking = Asking(
@@ -51,11 +54,11 @@ class Subscriptions:
 
     def add(self, local: LocalSubscription) -> None:
         """Take a subscription; one that cannot be is ended at once."""
-        problem = pattern_problem(local.topic)
-        if problem is not None:
-            self._refuse(local, NotificationError("BAD_TOPIC", problem))
+        try:
+            options = self._sendable.options(local.topic, local.options.to_wire())
+        except NotificationError as error:
+            self._refuse(local, error)
             return
-        options = local.options.to_wire()
         entry, is_other = self._entries.get(local.topic), False
         if entry is None:
             entry = self._new_entry(local.topic, options, local.created_at)
@@ -142,8 +145,7 @@ class Subscriptions:
         entry = self._entries.get(topic)
         if entry is None:
             entry = self._new_entry(topic, options, created_at, is_orphan=True)
-        entry.was_confirmed = entry.is_recalled = True
-        entry.is_new = False
+        entry.recall()
         if replay_from is not None:
             self._owe_rest(entry, replay_from)
 

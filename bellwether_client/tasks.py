@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 CANCEL_DEADLINE = 1.0
@@ -11,6 +13,29 @@ CANCEL_DEADLINE = 1.0
 CANCELLATIONS = 3
 """Of one task. One may be lost: before Python 3.12 `asyncio.wait_for` returns its result instead,
 when both come in one turn of the loop. More are those of a task that does not want to end."""
+
+
+class _Handling:
+    """The handling of one message, in a task."""
+
+    def __init__(self) -> None:
+        self.task = asyncio.current_task()
+
+
+_handling: ContextVar[_Handling | None] = ContextVar("bellwether_handling", default=None)
+
+
+@contextmanager
+def handling() -> Iterator[None]:
+    """Let what is begun inside know its handler, also in a task of its own: before Python 3.12
+    `asyncio.wait_for` makes one."""
+    mine = _Handling()
+    before = _handling.set(mine)
+    try:
+        yield
+    finally:
+        mine.task = None  # a task that is still there is nobody's
+        _handling.reset(before)
 
 
 class Tasks:
@@ -28,13 +53,15 @@ class Tasks:
         return task
 
     async def end(self, deadline: float) -> None:
-        """Wait so many seconds for what runs, then cancel it; the caller's own task is left out."""
-        mine = asyncio.current_task()
+        """Wait so many seconds for what runs, then cancel it. The caller's own task is left out,
+        and that of the handler which waits for him."""
+        handler = _handling.get()
+        mine = {asyncio.current_task(), None if handler is None else handler.task}
         try:
-            if others := self._running - {mine}:
+            if others := self._running - mine:
                 await asyncio.wait(others, timeout=deadline)
         finally:
-            others = self._running - {mine}
+            others = self._running - mine
             for _ in range(CANCELLATIONS):
                 for task in others:
                     task.cancel()

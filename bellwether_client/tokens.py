@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from bellwether_client.config import Auth
+from bellwether_client.config import Auth, is_text
 from bellwether_client.down import Down, unauthenticated
 from bellwether_client.errors import NotificationError
 from bellwether_client.frames import Refreshed
@@ -69,6 +69,8 @@ class Tokens:
         token = await token if inspect.isawaitable(token) else token
         if not isinstance(token, str):
             raise TypeError(f"auth returned {type(token).__name__}, not str")
+        if not is_text(token):
+            raise ValueError("auth returned half of a character, which is no text")
         return token
 
     def accepted(self, expires_in: float | None) -> None:

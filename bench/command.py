@@ -69,7 +69,8 @@ def contenders(options: argparse.Namespace) -> list[Contender]:
     A peer that is not installed is left out, and a line on stderr says how to install it.
     """
     site = Site(options.postgres, options.redis, run_name())
-    ours = Ours(site, project=options.project.resolve(), token=options.token)
+    users = options.users if "users" in options else 0
+    ours = Ours(site, project=options.project.resolve(), token=options.token, users=users)
     sides: list[Contender] = [Baseline(site), ours]
     sides = [side for side in sides if options.only in (None, side.name)]
     return sides + (_others(options, site) if "peer" in options else [])

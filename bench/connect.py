@@ -20,6 +20,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = command.parser(__doc__)
     command.add_peers(parser)
     parser.add_argument("--clients", type=int, default=2000)
+    parser.add_argument("--users", type=int, default=0, help="with a token each; 0: one API key")
     chosen = parser.parse_args(arguments)
     if chosen.quick:
         chosen.rounds, chosen.clients = 1, 200
@@ -68,7 +69,7 @@ async def main() -> bool:
     played = await command.play(sides, rounds=chosen.rounds, measure=measured)
     result = report.result(
         "connect",
-        settings={"rounds": chosen.rounds, "clients": chosen.clients},
+        settings={"rounds": chosen.rounds, "clients": chosen.clients, "users": chosen.users},
         sides=played,
         ratio_of="connects_per_second",
         larger_is_better=True,

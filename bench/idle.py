@@ -5,7 +5,9 @@ frame as a PING of the WebSocket. Prints one JSON line; bench/README.md explains
 """
 
 import argparse
+import asyncio
 import sys
+import time
 from typing import Any
 
 from bench import command, report
@@ -15,6 +17,7 @@ from bench.servers.contender import Contender, Server
 
 _CALM_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
+_PARTS = 3
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -47,6 +50,7 @@ async def beat(group: Crowd, *, interval: float, seconds: float) -> dict[str, An
     """Let the subscribers of one server send their heartbeats; return the figures."""
     await group.settle(_CALM_SECONDS)
     before = group.cpu()
+    parts = asyncio.create_task(_parts(group, seconds / _PARTS))
     [beaten] = await group.each(
         "idle",
         within=seconds + _ANSWER_SECONDS + 5,
@@ -55,14 +59,27 @@ async def beat(group: Crowd, *, interval: float, seconds: float) -> dict[str, An
         timeout=_ANSWER_SECONDS,
     )
     cpu, sent = group.cpu() - before, beaten["sent"]
+    busy = await parts
     return {
         "complete": beaten["answers"] >= sent and not beaten["lost"],
         "heartbeats": sent,
         "answers": beaten["answers"],
         "lost_subscribers": beaten["lost"],
         "server_core_busy": cpu / beaten["seconds"] if cpu else None,
+        "server_core_busy_least": min(busy) if cpu else None,
+        "server_core_busy_most": max(busy) if cpu else None,
         "cpu_us_per_heartbeat": cpu * 1e6 / sent if sent and cpu else None,
     }
+
+
+async def _parts(group: Crowd, seconds: float) -> list[float]:
+    """Return the share of a core in each third of the time: they tell how sure the whole is."""
+    busy = []
+    for _ in range(_PARTS):
+        cpu, start = group.cpu(), time.monotonic()
+        await asyncio.sleep(seconds)
+        busy.append((group.cpu() - cpu) / (time.monotonic() - start))
+    return busy
 
 
 async def main() -> bool:

@@ -18,6 +18,8 @@ from bench.servers.worker import Worker, worker
 
 _WARM_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 15.0
+# In a request. Of a burst of single messages, most find every connection waiting and are not sent.
+_MESSAGES: Final = {"single": 1, "batch": 1_000, "burst": 100}
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -29,7 +31,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, help="length of a round (5, a burst 30)")
     parser.add_argument("--topics", type=int, default=100, help="that the publishes go to in turn")
-    parser.add_argument("--messages", type=int, help="in a request (batch 1,000, burst 1)")
+    parser.add_argument("--messages", type=int, help="in a request (batch 1,000, burst 100)")
     parser.add_argument("--ndjson", action="store_true", help="batch: lines instead of an array")
     parser.add_argument("--times", type=float, default=10, help="burst: of what is taken")
     parser.add_argument("--connections", type=int, default=4_000, help="burst: open at most")
@@ -37,7 +39,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     is_burst = chosen.mode == "burst"
     chosen.concurrency = chosen.concurrency or (4 if chosen.mode == "batch" else 32)
     chosen.seconds = chosen.seconds or (30.0 if is_burst else 5.0)
-    chosen.messages = chosen.messages or (1_000 if chosen.mode == "batch" else 1)
+    chosen.messages = chosen.messages or _MESSAGES[chosen.mode]
     if is_burst:
         chosen.only = "ours"  # the plain way has no bound that could be looked at
         chosen.rounds = 1

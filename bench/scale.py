@@ -24,10 +24,13 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--subscribers", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=50, help="messages/s for ours")
     parser.add_argument("--baseline-rate", type=float, default=4, help="and for the baseline")
+    parser.add_argument("--baseline-rounds", type=int, help="as many as ours without it")
     parser.add_argument("--seconds", type=float, default=6, help="length of a round")
     chosen = parser.parse_args(arguments)
     if chosen.quick:
         chosen.rounds, chosen.subscribers, chosen.seconds = 1, 200, 2.0
+        chosen.baseline_rounds = 1
+    chosen.baseline_rounds = chosen.baseline_rounds or chosen.rounds
     if chosen.subscribers <= 2 * FIRST:
         parser.error(f"--subscribers: more than {2 * FIRST}")
     return chosen
@@ -85,12 +88,15 @@ async def main() -> bool:
                 await stack.enter_async_context(side.prepared())
             for number in range(1, chosen.rounds + 1):
                 for side in sides:
+                    if side.name == "baseline" and number > chosen.baseline_rounds:
+                        continue
                     step(f"{side.name}: round {number} of {chosen.rounds}")
                     played[side.name].append(await measure(side, load_of(side.name)))
     result = report.result(
         "scale",
         settings={
             "rounds": chosen.rounds,
+            "baseline_rounds": chosen.baseline_rounds,
             "seconds": chosen.seconds,
             **{side.name: load_of(side.name)._asdict() for side in sides},
         },

@@ -49,11 +49,17 @@ ENTRIES: Final = (
     Entry("patterns", "bench.flat --by patterns --seconds 4 --steps 10 100000", 900),
     Entry("publish", "bench.publish --rounds 2", 240),
     Entry("batch", "bench.publish --mode batch --rounds 2", 240),
+    Entry("burst", "bench.publish --mode burst", 240),
     Entry("latency", "bench.latency --rounds 2 --seconds 8", 240),
-    Entry("connect", "bench.connect --rounds 1 --peer nats --peer nchan", 360),
-    Entry("resume", "bench.resume --clients 5000 --missed 100 --topics 50 --timeout 240", 600),
+    Entry("connect", "bench.connect --rounds 1 --users 1000 --peer nats --peer nchan", 360),
+    Entry(
+        "resume",
+        "bench.resume --clients 5000 --users 1000 --missed 100 --topics 50 --timeout 240",
+        600,
+    ),
     Entry("reconnect", "bench.reconnect", 240),
-    Entry("scale", "bench.scale --rounds 1", 360),
+    Entry("slow", "bench.slow", 240),
+    Entry("scale", "bench.scale --rounds 3 --baseline-rounds 1 --seconds 4", 360),
 )
 
 

@@ -6,7 +6,7 @@ client needs to come back, if there is such a thing.
 """
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -46,6 +46,7 @@ class Target(NamedTuple):
     """Where and how to subscribe.
 
     dialect: a key of DIALECTS.  token: an access token or API key, for ours.
+    tokens: what clients have in turn instead, where they are of several users.
     run: tells the client ids of one run from those of another.
     url_path: the path to ask for instead of the dialect's own.
     """
@@ -57,6 +58,7 @@ class Target(NamedTuple):
     run: str
     host: str = "127.0.0.1"
     url_path: str = ""
+    tokens: Sequence[str] = ()
 
     @property
     def path(self) -> str:
@@ -132,7 +134,8 @@ def _begins(text: bytes, wanted: bytes) -> None:
 
 
 def _ours(target: Target, index: int, memory: Memory | None) -> Conversation:
-    auth = {"type": "auth", "token": target.token, "clientId": f"bench-{target.run}-{index}"}
+    token = target.tokens[index % len(target.tokens)] if target.tokens else target.token
+    auth = {"type": "auth", "token": token, "clientId": f"bench-{target.run}-{index}"}
     if memory:
         answer = expect((yield frame(**auth, resume=memory)), "auth_success")
         if not answer["resumed"]:

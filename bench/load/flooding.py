@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, Final
 
 from bench.load import percentiles
@@ -90,13 +91,16 @@ async def post_batches(request: Request) -> dict[str, Any]:
 class _Flood:
     """Sends requests at their times, each over a connection that has none on its way."""
 
-    def __init__(self, endpoint: Endpoint, text: bytes, *, most: int, keep_body: bool) -> None:
+    def __init__(
+        self, endpoint: Endpoint, texts: Sequence[bytes], *, most: int, keep_body: bool
+    ) -> None:
         self._endpoint = endpoint
-        self._text = text
+        self._texts = cycle(texts)
         self._most = most
         self._keep_body = keep_body
         self._idle: list[Poster] = []
         self.connections = 0
+        self.sent = 0
         self.statuses: Counter[str] = Counter()
         self.without_retry_after = 0
         self.taken = 0
@@ -123,7 +127,8 @@ class _Flood:
                 self.statuses["not sent"] += 1
                 return
             sent = stamp()
-            status = await poster.post(self._text)
+            self.sent += 1
+            status = await poster.post(next(self._texts))
         except (OSError, ValueError):
             self.statuses["lost"] += 1
             self.connections -= 1
@@ -158,17 +163,23 @@ async def burst(request: Request) -> dict[str, Any]:
     At most `connections`, opened before, are on their way; what would be more is counted as
     `not sent`.
     messages: in each request; 1 posts single messages. Answers when all are answered, within
-    `timeout` seconds more: offered, taken (messages), statuses (all), without_retry_after (of
-    those with 429 or 503), the latencies of the 2xx.
+    `timeout` seconds more: offered (messages that were due), sent (those that went out), both also
+    by the second; taken (messages), also by the second until the last answer; statuses (all),
+    without_retry_after (of those with 429 or 503), the latencies of the 2xx.
     """
     endpoint = Endpoint(**request["endpoint"])
     messages = request["messages"]
-    body = batch_body(request["topics"], messages=messages, payload_bytes=request["payload_bytes"])
+    topics, size = request["topics"], request["payload_bytes"]
+    # Request after request goes on with the topics where the one before ended.
+    bodies = [
+        batch_body(topics[first : first + messages], messages=messages, payload_bytes=size)
+        for first in range(0, len(topics), messages)
+    ]
     if messages == 1:
-        body = body.removeprefix(b'{"messages":[').removesuffix(b"]}")
+        bodies = [body.removeprefix(b'{"messages":[').removesuffix(b"]}") for body in bodies]
     flood = _Flood(
         endpoint,
-        endpoint.request(body),
+        [endpoint.request(body) for body in bodies],
         most=request["connections"],
         keep_body=messages > 1,
     )
@@ -189,11 +200,15 @@ async def burst(request: Request) -> dict[str, Any]:
     async with asyncio.timeout(request["timeout"]):
         while sending:
             await asyncio.wait(sending)
+    answered = loop.time() - start
     flood.close()
     return {
         "offered": offered * messages,
         "offered_per_second": offered * messages / seconds,
+        "sent": flood.sent * messages,
+        "sent_per_second": flood.sent * messages / seconds,
         "taken": flood.taken,
+        "taken_per_second": flood.taken / answered,
         "statuses": dict(flood.statuses),
         "without_retry_after": flood.without_retry_after,
         **percentiles.summary(flood.latencies),

@@ -43,6 +43,14 @@ class Lines:
         value = figures.get(name)
         return value if figures.get("complete") and isinstance(value, int | float) else None
 
+    def spread(self, entry: str, side: str, name: str) -> tuple[float, float] | None:
+        """Return a figure's least and most of a line's complete rounds; None of a single one."""
+        if self.figure(entry, side, name) is None:
+            return None
+        rounds = (self.line(entry) or {})[side].get("rounds", [])
+        values = [each[name] for each in rounds if isinstance(each.get(name), int | float)]
+        return (min(values), max(values)) if len(values) > 1 else None
+
     def quotient(
         self, entry: str, side: str, by: str, name: str, benchmark: str = ""
     ) -> float | None:

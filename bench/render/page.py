@@ -23,10 +23,12 @@ _SECTIONS: Final[Mapping[str, Callable[[Lines], str]]] = {
     "large": tables.large,
     "patterns": tables.patterns,
     "publish": tables.publish,
+    "burst": tables.burst,
     "latency": tables.latency,
     "connect": tables.connect,
     "resume": tables.resume,
     "reconnect": tables.reconnect,
+    "slow": tables.slow,
     "scale": tables.scale,
 }
 _MARKED: Final = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- /bench -->)", re.DOTALL)

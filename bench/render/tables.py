@@ -17,6 +17,9 @@ _FANOUT: tuple[_Column, ...] = (
     ("server's core %", "server_core_busy", 100),
     ("load's core %", "load_core_busy", 100),
 )
+_DELIVERIES = 4
+FULL = 0.95
+"""Share of its core from which on the load was measured and not the server."""
 _GROWTH: tuple[_Column, ...] = (
     ("last over first", "growth_overall", 1),
     ("kept pace", "kept_pace", 1),
@@ -37,9 +40,11 @@ def _of(lines: Lines, entry: str, columns: Sequence[_Column], benchmark: str = "
     return table(["server", *(head for head, _, _ in columns)], rows)
 
 
-def _said(value: float | bool | None, times: float) -> str:
+def _said(value: float | int | bool | None, times: float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "**no**"
+    if isinstance(value, int) and times == 1:
+        return f"{value:,}"  # a count
     return number(None if value is None else value * times)
 
 
@@ -49,8 +54,19 @@ def paced(lines: Lines) -> str:
 
 
 def saturated(lines: Lines) -> str:
-    """Saturated fan-out to 1,000."""
-    return _of(lines, "saturated", _FANOUT)
+    """Saturated fan-out to 1,000. Where the load's core was full, its deliveries are a least."""
+    full = [
+        NAMES.get(side, side)
+        for side in lines.sides("saturated")
+        if (lines.figure("saturated", side, "load_core_busy") or 0) >= FULL
+    ]
+    rows = []
+    for row in _of(lines, "saturated", _FANOUT).splitlines():
+        cells = row.split(" | ")
+        if cells[0].removeprefix("| ") in full:
+            cells[_DELIVERIES] = f"≥ {cells[_DELIVERIES]}"
+        rows.append(" | ".join(cells))
+    return "\n".join(rows)
 
 
 def large(lines: Lines) -> str:
@@ -108,6 +124,25 @@ def publish(lines: Lines) -> str:
     return f"{single}\n\n{batch}"
 
 
+def burst(lines: Lines) -> str:
+    """Many times what is taken, for a while."""
+    return _of(
+        lines,
+        "burst",
+        (
+            ("messages/s taken before it", "capacity_per_second", 1),
+            ("and in it", "messages_per_second", 1),
+            ("sent, × the larger", "times", 1),
+            ("requests taken", "requests_taken", 1),
+            ("429 or 503", "requests_refused", 1),
+            ("of these without Retry-After", "without_retry_after", 1),
+            ("not sent", "requests_not_sent", 1),
+            ("memory, + MiB at its peak", "peak_rss_growth_kib", 1 / 1024),
+            ("drained, s", "drained_seconds", 1),
+        ),
+    )
+
+
 def latency(lines: Lines) -> str:
     """From the publish over REST to the delivery."""
     columns = (("p50 ms", "p50_ms", 1), ("p99 ms", "p99_ms", 1), ("max ms", "max_ms", 1))
@@ -163,6 +198,26 @@ def reconnect(lines: Lines) -> str:
     said = [number(value) for value in (*values, line["cpu_ms_per_client"])]
     counts = [f"{line['cut']:,}", f"{line['recovered']:,}"]
     return table(head, [counts + said if line["complete"] else [MISSING] * len(head)])
+
+
+def slow(lines: Lines) -> str:
+    """Readers that keep up, alone and beside some that do not."""
+    return _of(
+        lines,
+        "slow",
+        (
+            ("alone, p99 ms", "alone_p99_ms", 1),
+            ("beside slow ones, p99 ms", "beside_p99_ms", 1),
+            ("beside, × alone", "p99_times", 1),
+            ("the worse pair, ×", "p99_times_most", 1),
+            ("reset in a write", "reset_while_blocked", 1),
+            ("closed as slow", "closed_slow", 1),
+            ("memory, + MiB at its peak", "peak_rss_growth_kib", 1 / 1024),
+            ("its bound, MiB", "bound_kib", 1 / 1024),
+            ("all let go, s", "back_seconds", 1),
+            ("kept pace", "kept_pace", 1),
+        ),
+    )
 
 
 def scale(lines: Lines) -> str:

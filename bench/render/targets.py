@@ -1,7 +1,7 @@
 """The targets: what each asks for, what was measured, and whether that is met. Pure."""
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
 
 from bench.render.lines import Lines
 from bench.render.published import over_centrifuge
@@ -34,6 +34,13 @@ def at_least(what: str, value: float | None, bound: float, unit: str = "") -> Pa
     """Judge a figure that should be large."""
     met = None if value is None else value >= bound
     return Part(f"{what} {number(value, unit)} (≥ {number(bound, unit)})", met)
+
+
+def _with_spread(part: Part, spread: tuple[float, float] | None, of: str) -> Part:
+    """Say how far a figure varies, where it is near its bound."""
+    if spread is None:
+        return part
+    return part._replace(says=f"{part.says}; {of} {number(spread[0])} to {number(spread[1])}")
 
 
 def _chains(
@@ -95,9 +102,15 @@ def _t6(lines: Lines) -> list[Part]:
     ]
 
 
+def _who(line: Mapping[str, Any] | None) -> str:
+    """Say what the clients of a line authenticated with."""
+    users = (line or {}).get("settings", {}).get("users", 0)
+    return f"tokens of {users:,} users" if users else "one API key"
+
+
 def _t7(lines: Lines) -> list[Part]:
     resumes = lines.figure("connect", "ours", "resume_connects_per_second")
-    parts = [at_least("resumes", resumes, 1000, "clients/s")]
+    parts = [at_least(f"resumes, {_who(lines.line('connect'))},", resumes, 1000, "clients/s")]
     for mode in ("restarted", "warm"):
         line = lines.line("resume", mode=mode)
         whole = line is not None and line["complete"]
@@ -105,7 +118,7 @@ def _t7(lines: Lines) -> list[Part]:
         reads = None
         if line is not None and whole:
             reads = (line["replay_reads"] + line["log_reads"]) / line["settings"]["topics"]
-        parts.append(at_most(f"all caught up, {mode},", seconds, 15, "s"))
+        parts.append(at_most(f"all caught up, {mode}, {_who(line)},", seconds, 15, "s"))
         parts.append(at_most("log reads per topic", reads, 2))
     return parts
 
@@ -122,12 +135,19 @@ def _t8(lines: Lines) -> list[Part]:
 
 
 def _t9(lines: Lines) -> list[Part]:
-    return [at_least("one process ×", lines.figure("scale", "ours", "times_one"), 1.8)]
+    part = at_least("one process ×", lines.figure("scale", "ours", "times_one"), 1.8)
+    return [_with_spread(part, lines.spread("scale", "ours", "times_one"), "its rounds")]
 
 
 def _t10(lines: Lines) -> list[Part]:
     busy = lines.figure("large", "ours", "server_core_busy", "idle")
-    return [at_most("", None if busy is None else busy * 100, 5, "% of a core")]
+    part = at_most("", None if busy is None else busy * 100, 5, "% of a core")
+    least, most = (
+        lines.figure("large", "ours", f"server_core_busy_{which}", "idle")
+        for which in ("least", "most")
+    )
+    spread = None if least is None or most is None else (least * 100, most * 100)
+    return [_with_spread(part, spread, "thirds of the time")]
 
 
 TARGETS: Final = (

@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -36,14 +36,29 @@ class Ours:
     """Contender: the project in the folder `project`, which may be another checkout of it.
 
     token: what subscribers authenticate with; the publishing API key when empty.
+    settings: environment variables besides those that all benchmarks have.
+    users: clients have a token of one of so many in turn; 0: that one key or token.
+    policies: arguments of `manage.py policy` for each that is to be there.
     """
 
     name = "ours"
 
-    def __init__(self, site: Site, *, project: Path, token: str = "") -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        project: Path,
+        token: str = "",
+        users: int = 0,
+        settings: Mapping[str, str] | None = None,
+        policies: Sequence[Sequence[str]] = (),
+    ) -> None:
         self._site = site
         self._project = project
         self._token = token
+        self._users = users
+        self._settings = settings or {}
+        self._policies = policies
         self._template = f"bw_bench_{site.run}_ours_template"
         self.metrics_token = secrets.token_urlsafe(32)
         self._secret = secrets.token_urlsafe(32)
@@ -57,13 +72,17 @@ class Ours:
             grants = ("--grant-publish", "bench.**", "--grant-subscribe", "bench.**")
             key = await self.manage("create_api_key", "bench", *grants, database_url=url)
             self._key = key.strip()
+            for policy in self._policies:
+                await self.manage("policy", *policy, database_url=url)
             yield
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Server]:
         """Serve a copy of the template."""
-        async with self.copied() as url, self.served(url) as server:
-            yield server
+        async with self.copied() as url:
+            tokens = await self.tokens(url, self._users) if self._users else []
+            async with self.served(url) as server:
+                yield server._replace(target=server.target._replace(tokens=tokens))
 
     @asynccontextmanager
     async def copied(self) -> AsyncIterator[str]:
@@ -123,4 +142,5 @@ class Ours:
             "NOTIFICATIONS_METRICS_TOKEN": self.metrics_token,
             "NOTIFICATIONS_MAX_CONNECTIONS": "20000",
             "NOTIFICATIONS_DRAIN_WINDOW_SECONDS": "1",
+            **self._settings,
         }

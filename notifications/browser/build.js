@@ -6,6 +6,7 @@
  */
 import { build } from "esbuild";
 import { PARTS, apart } from "./apart.js";
+import { short } from "./short-names.js";
 
 await build({
   entryPoints: [
@@ -17,6 +18,7 @@ await build({
   outdir: "../static/notifications",
   bundle: true,
   plugins: [apart],
+  ...short,
   minify: true,
   format: "esm",
   target: ["es2022", "chrome105", "firefox121", "safari16"],

@@ -1,7 +1,8 @@
 /**
  * Build what the npm package holds: dist/index.js and the declarations that it needs.
  *
- * The code is one readable file without a map: a map would name files that are not in the package.
+ * The code is readable but for short-names.js, and has no map: a map would name files that are not
+ * in the package.
  * Declarations are those of the compiler, as far as index.d.ts leads to them.
  */
 import { execFileSync } from "node:child_process";
@@ -9,6 +10,7 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { dirname, join } from "node:path";
 import { build } from "esbuild";
 import { PARTS, apart } from "./apart.js";
+import { short } from "./short-names.js";
 
 const ROOT = import.meta.dirname;
 const DIST = join(ROOT, "dist");
@@ -37,6 +39,7 @@ await build({
   outdir: "dist",
   bundle: true,
   plugins: [apart],
+  ...short,
   minifySyntax: true,
   format: "esm",
   platform: "neutral",

@@ -8,8 +8,9 @@ from notifications.database import in_database
 from notifications.errors import NotificationError
 from notifications.gateway.connection import Connection
 from notifications.gateway.departures import note_return
+from notifications.gateway.places import read_client_cursor
 from notifications.gateway.refreshing import expires_in, withdrawn_frame
-from notifications.gateway.replays import read_client_cursor, wish_of
+from notifications.gateway.wishes import wish_of
 from notifications.log.records import now_ms, to_ms
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe

@@ -12,6 +12,7 @@ from notifications import metrics
 from notifications.errors import Unavailable
 from notifications.gateway.admission import admit
 from notifications.gateway.connection import Connection
+from notifications.gateway.outbound import DROPPED
 from notifications.gateway.requests import Requests
 from notifications.process import Process, this_process
 from notifications.process.gate import Refused
@@ -50,7 +51,12 @@ class NotificationConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has
                         raise StopConsumer
         except StopConsumer:
             pass
+        except asyncio.CancelledError as error:
+            if error.args != (DROPPED,):
+                raise
         finally:
+            if hasattr(self, "connection"):
+                self.connection.outbound.is_ending()
             code = event.get("code", 1006) if event["type"] == "websocket.disconnect" else 1011
             await self.websocket_disconnect(code)
 

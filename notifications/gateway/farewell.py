@@ -52,5 +52,4 @@ async def _finish(connection: "Connection", close: Close, words: list[Encoded] |
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, transport.abort)
     except Exception as error:
         logger.debug("a close was not taken", error=f"{type(error).__name__}: {error}")
-        if transport is not None:
-            transport.abort()
+        outbound.drop()

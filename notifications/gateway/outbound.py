@@ -18,6 +18,9 @@ from notifications.protocol.codes import CloseCode, reconnects
 WRITE_BYTES = 262_144
 """Bytes that one write hands to the transport at most, so that its own buffer stays small."""
 
+DROPPED = "the peer does not read"
+"""What the task that serves a socket is cancelled with, where nothing else ends it."""
+
 SendToPeer = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -36,7 +39,7 @@ class Transport(Protocol):
         """Ask the peer's library for a sign of life."""
 
     def unsent(self) -> int:
-        """Return the bytes that were written and that the kernel has not taken yet."""
+        """Return the bytes that were written and that the peer's kernel has not confirmed."""
 
     def watch(self, *, writable: Callable[[], None], blocked: Callable[[], None]) -> None:
         """Have it told whenever the peer has caught up, and whenever it cannot be written to."""
@@ -96,9 +99,10 @@ class DirectOutbound:
         self.buffer.direct = None
 
     def is_stuck(self, now: float) -> bool:
-        """Tell whether the peer has read nothing for the write timeout; asked every few seconds.
+        """Tell whether the peer has taken nothing for the write timeout; asked every few seconds.
 
-        now: the event loop's clock.
+        What it reads is seen only when its kernel says so, which some do by half of their receive
+        buffer. now: the event loop's clock.
         """
         if self.buffer.direct is not None:
             self._stuck_at = None  # it keeps up
@@ -119,6 +123,13 @@ class DirectOutbound:
         self._flusher.unplan(self)
         self.buffer.direct = None
 
+    def drop(self) -> None:
+        """Break the connection off: the peer does not take its close."""
+        self._transport.abort()
+
+    def is_ending(self) -> None:
+        """Take note that the task that serves the socket lets go of everything by itself."""
+
     @staticmethod
     def close_code(code: int) -> int:
         """Return the code to close with: any."""
@@ -126,7 +137,7 @@ class DirectOutbound:
 
 
 class AsgiOutbound:
-    """Sends frames through ASGI, whatever the server.
+    """Sends frames through ASGI, whatever the server; made by the task that serves the socket.
 
     any_code: whether the server can close with any code.
     """
@@ -147,6 +158,7 @@ class AsgiOutbound:
         self._loop = loop
         self._woken = asyncio.Event()
         self._sending_since: float | None = None
+        self._served = asyncio.current_task(loop)
         self._task: asyncio.Task[None] | None = None
         self.tick = 0
 
@@ -177,6 +189,15 @@ class AsgiOutbound:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def drop(self) -> None:
+        """Let go of a peer that does not take its close. Its socket is the server's to drop."""
+        if self._served is not None:
+            self._served.cancel(DROPPED)
+
+    def is_ending(self) -> None:
+        """Take note that the task that serves the socket lets go of everything by itself."""
+        self._served = None
 
     def close_code(self, code: int) -> int:
         """Return a code that the server can send, with the same duty for the client.

@@ -17,7 +17,8 @@ from accounts.errors import CredentialsError
 from notifications.database import in_database
 from notifications.errors import Unavailable
 from notifications.gateway.refreshing import go_by
-from notifications.gateway.replays import leaving_on_failure, wish_of
+from notifications.gateway.replays import leaving_on_failure
+from notifications.gateway.wishes import wish_of
 from notifications.log.records import to_ms
 from notifications.models import Subscription
 from notifications.permissions import may_subscribe

@@ -1,7 +1,7 @@
 """Replays on a connection: one at a time, beside the requests that go on meanwhile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -9,30 +9,19 @@ import structlog
 
 from notifications import metrics
 from notifications.conf import conf
-from notifications.database import in_database
-from notifications.errors import BadFrame, RateLimited, Unavailable
+from notifications.errors import RateLimited, Unavailable
 from notifications.gateway.rates import require_rate
 from notifications.hub.replay import LostPlaceError, StoppedError
-from notifications.hub.subscriber import Wish
 from notifications.hub.wanted import Caps, Replay
-from notifications.log.newest import read_newest
-from notifications.log.read import read_state
-from notifications.models import Subscription
 from notifications.permissions import may_subscribe
 from notifications.protocol.codes import CloseCode
 from notifications.protocol.frames import Cursor, ReplayComplete, RequestId
 from notifications.recovery.cursor import (
-    MAX_OFFSET,
     Offsets,
     Unrecovered,
-    parse_cursor,
-    unnamed,
 )
 from notifications.resilience.bucket import TokenBucket
 from notifications.services.policies import policies
-from notifications.topics.filters import Filter, parse_filter
-from notifications.topics.handling import window_of
-from notifications.topics.partitions import partitions_of
 
 if TYPE_CHECKING:
     from notifications.gateway.connection import Connection
@@ -253,74 +242,3 @@ def _policy_cap(topic: str) -> tuple[str, int] | None:
     if policy.pattern is None or policy.replay_messages is None:
         return None
     return policy.pattern, policy.replay_messages
-
-
-def read_client_cursor(connection: "Connection", cursor: object) -> Offsets | Unrecovered:
-    """Read a cursor that the client sent, against the log as this process knows it.
-
-    `reach_cursor` first, unless this process has just looked at the log.
-    """
-    hub = connection.process.hub
-    return parse_cursor(cursor, epoch=hub.identity.epoch, heads=hub.heads())
-
-
-async def reach_cursor(connection: "Connection", cursor: object) -> None:
-    """Come as far as a cursor is that the client sent, if the log has; raises Unavailable.
-
-    The client may have it from a process that is ahead of this one. What lies beyond the log all
-    the same is no cursor of it. That takes a reading, in its turn: who makes offsets up delays
-    nobody's live delivery.
-    """
-    hub = connection.process.hub
-    if _is_ahead(cursor, epoch=hub.identity.epoch, heads=hub.heads()):
-        await hub.reach(await hub.turns.read(read_state))
-
-
-def _is_ahead(cursor: object, *, epoch: str, heads: Offsets) -> bool:
-    if isinstance(parse_cursor(cursor, epoch=epoch, heads=heads), Unrecovered):
-        anywhere = [MAX_OFFSET] * len(heads)
-        found = parse_cursor(cursor, epoch=epoch, heads=anywhere)
-        # Another epoch may be one that has begun, and is not known here yet.
-        return found is Unrecovered.EPOCH_CHANGED or not isinstance(found, Unrecovered)
-    return False
-
-
-async def since_place(
-    connection: "Connection", pattern: str, since: object, through: Offsets
-) -> Offsets | Unrecovered:
-    """Find the place that `options.since` names: a cursor, or before the newest n messages."""
-    if not isinstance(since, Mapping) or since.get("last") is None:
-        return read_client_cursor(connection, since)
-    if since["last"] > conf().replay_max_messages:
-        return Unrecovered.TOO_MANY
-    partitions = partitions_of(pattern, len(through))
-    found = await in_database(read_newest, pattern, partitions, through, since["last"])
-    place = [found.get(partition, head) for partition, head in enumerate(through)]
-    return tuple(place)
-
-
-def wish_of(row: Subscription, *, epoch: str, partitions: int) -> Wish:
-    """Say what a subscription wants delivered."""
-    options = row.options
-    batch = options.get("batch") or {}
-    return Wish(
-        id=str(row.pk),
-        # In a later life of the log it has been there from the beginning.
-        begin=unnamed(row.begin, partitions) if row.epoch == epoch else (),
-        max_age=options.get("maxReplayAge"),
-        missed=options.get("replayMissed") is not False,
-        window=window_of(batch.get("maxSize"), batch.get("maxDelay")),
-        filter=_filter_of(row),
-    )
-
-
-def _filter_of(row: Subscription) -> Filter | None:
-    tree = row.options.get("filter")
-    if tree is None:
-        return None
-    try:
-        return parse_filter(tree)
-    except BadFrame as error:
-        # It was checked when it came; whoever changed it since must not cost anybody a message.
-        logger.warning("a filter is not understood; all is sent", id=row.pk, error=error.message)
-        return None

@@ -19,8 +19,8 @@ from notifications.errors import (
 )
 from notifications.gateway.authentication import authenticate
 from notifications.gateway.connection import Connection
+from notifications.gateway.places import reach_cursor, read_client_cursor
 from notifications.gateway.refreshing import refresh
-from notifications.gateway.replays import reach_cursor, read_client_cursor
 from notifications.gateway.subscribing import subscribe
 from notifications.log.records import Publication, now_ms
 from notifications.protocol.conversation import Action, Authenticate, Request, Send

@@ -8,13 +8,9 @@ from django.utils import timezone
 from notifications.database import in_database
 from notifications.errors import AlreadySubscribed, NotificationError
 from notifications.gateway.connection import Connection
-from notifications.gateway.replays import (
-    leaving_on_failure,
-    reach_cursor,
-    require_epoch,
-    since_place,
-    wish_of,
-)
+from notifications.gateway.places import reach_cursor, since_place
+from notifications.gateway.replays import leaving_on_failure, require_epoch
+from notifications.gateway.wishes import wish_of
 from notifications.log.records import to_ms
 from notifications.protocol.frames import Subscribe, Subscribed, SubscriptionOptions
 from notifications.protocol.instants import format_instant

@@ -161,6 +161,8 @@ class Buffer:
         assert self._droppable is not None
         frame = self._frames.pop(key)
         del self._droppable[key]
+        if frame.expires_at:
+            self._expiring -= 1
         self._is_latest_no_more(key, frame)
         self.size -= frame.size
         self._note_dropped(frame)

@@ -11,6 +11,9 @@ from notifications.topics.handling import Overflow
 ARRAY_BYTES = 65_536
 """Bytes of frames that go into one array, unless one frame alone has more."""
 
+KEPT_BYTES = 524_288
+"""Bytes of arrays that are kept for who wants the same ones next: twice what a write takes."""
+
 
 class Encoded:
     """The bytes of one frame in the forms that transports want, each made when first wanted.
@@ -72,11 +75,43 @@ def arrays_of(frames: Sequence[Encoded], most: int) -> Iterator[Sequence[Encoded
 
 
 def framed_array(frames: Sequence[Encoded]) -> bytes:
-    """Return frames as one WebSocket message on the wire: several are an array."""
+    """Return frames as one WebSocket message on the wire: several are an array.
+
+    Who subscribes to the same has the same frames waiting, and is written to one after the other:
+    so the arrays made last are kept, and given to all of them.
+    """
     if len(frames) == 1:
         return frames[0].framed
-    codec = frames[0].codec
-    return _frame(codec.join([frame.data for frame in frames]), codec)
+    return _arrays.of(frames)
+
+
+class _Arrays:
+    """The arrays made last. Bound: KEPT_BYTES of them. Policy: the oldest goes."""
+
+    __slots__ = ("_kept", "_size")
+
+    def __init__(self) -> None:
+        # By the first frame and how many there are; the entry keeps the frames, so that no other
+        # has its place in memory.
+        self._kept: dict[tuple[int, int], tuple[list[Encoded], bytes]] = {}
+        self._size = 0
+
+    def of(self, frames: Sequence[Encoded]) -> bytes:
+        key, wanted = (id(frames[0]), len(frames)), list(frames)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == wanted:  # frames are equal to themselves only
+            return kept[1]
+        codec = wanted[0].codec
+        framed = _frame(codec.join([frame.data for frame in wanted]), codec)
+        self._size += len(framed) - (len(kept[1]) if kept is not None else 0)
+        self._kept[key] = wanted, framed
+        while self._size > KEPT_BYTES:
+            oldest = next(iter(self._kept))
+            self._size -= len(self._kept.pop(oldest)[1])
+        return framed
+
+
+_arrays = _Arrays()
 
 
 def event_of(frames: Sequence[Encoded]) -> dict[str, Any]:

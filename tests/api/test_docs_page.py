@@ -36,7 +36,7 @@ async def test_the_pages_show_every_operation(embedded: Deployment) -> None:
         paths = [(await one.inner_text()).replace("\u200b", "") for one in await operations.all()]
         assert "/api/v1/publish" in paths
         assert "/api/v1/sessions/{id}/disconnect" in paths
-        assert len(paths) == 21
+        assert len(paths) == 23
         await page.locator("#operations-publish-publish").click()
         await expect(page.locator("#operations-publish-publish .responses-table")).to_be_visible()
         await browser.close()

@@ -20,6 +20,13 @@ OURS = Target("ours", 1, "bench.fanout", "the-token", "7")
 BASELINE = Target("baseline", 1, "bench.fanout", "", "7")
 
 
+def test_clients_of_several_users_have_their_tokens_in_turn() -> None:
+    target = OURS._replace(tokens=["a", "b"])
+    said = [json.loads(next(target.converse(index)) or b"") for index in range(3)]
+    assert [one["token"] for one in said] == ["a", "b", "a"]
+    assert json.loads(next(OURS.converse(1)) or b"")["token"] == "the-token"
+
+
 class Wire(asyncio.Transport):
     """A transport that keeps what is written and hands over to another protocol."""
 

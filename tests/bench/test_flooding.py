@@ -117,9 +117,24 @@ async def test_a_burst_counts_what_came_back_and_what_lacks_retry_after() -> Non
     assert abs(answer["without_retry_after"] - statuses["503"] / 2) <= 1
 
 
+async def test_a_burst_goes_to_all_its_topics_in_turn() -> None:
+    seen: list[str] = []
+
+    def note(body: bytes) -> bytes:
+        seen.extend(one["topic"] for one in json.loads(body)["messages"])
+        return http(201)
+
+    async with serving(note) as endpoint:
+        await burst(asked(endpoint, topics=list("abcd"), rate=100, connections=1, seconds=0.3))
+    assert seen[:6] == list("abcdab")
+
+
 async def test_a_burst_sends_no_more_than_its_connections_bear() -> None:
     async with serving(lambda _: http(201), pause=0.5) as endpoint:
         answer = await burst(asked(endpoint, messages=1, rate=200, connections=3))
     statuses = answer["statuses"]
     assert statuses["201"] + statuses["not sent"] == answer["offered"]
     assert statuses["not sent"] > 0
+    # What was not sent is no load: only the rest says how much more than is taken it was.
+    assert answer["sent"] == statuses["201"]
+    assert answer["sent_per_second"] < answer["offered_per_second"]

@@ -228,3 +228,77 @@ def test_the_page_is_what_its_lines_say() -> None:
     for name, text in drawn.items():
         assert (docs / "performance" / name).read_text() == text
         assert f"performance/{name}" in written
+
+
+def test_a_burst_is_told_by_what_was_sent() -> None:
+    figures = {
+        "capacity_per_second": 9000.0,
+        "messages_per_second": 10_000.0,
+        "times": 9.5,
+        "requests_taken": 3000,
+        "requests_refused": 25_500,
+        "without_retry_after": 0,
+        "requests_not_sent": 7,
+        "peak_rss_growth_kib": 2048.0,
+        "drained_seconds": 0.5,
+    }
+    [row] = tables.burst(Lines([line("burst", "publish", ours=figures)])).splitlines()[2:]
+    assert row.startswith("| Bellwether | 9,000 | 10,000 | 9.50 | 3,000 | 25,500 |")
+    assert row.endswith("| 0 | 7 | 2.00 | 0.50 |")
+
+
+def test_readers_that_keep_up_beside_slow_ones_have_a_table() -> None:
+    figures = {
+        "alone_p99_ms": 10.0,
+        "beside_p99_ms": 15.0,
+        "p99_times": 1.5,
+        "p99_times_most": 1.75,
+        "reset_while_blocked": 100,
+        "closed_slow": 140,
+        "peak_rss_growth_kib": 51_200.0,
+        "bound_kib": 204_800.0,
+        "back_seconds": 0.25,
+        "kept_pace": True,
+    }
+    stored = line("slow", "slow", ours=figures)
+    [row] = tables.slow(Lines([stored])).splitlines()[2:]
+    assert row == (
+        "| Bellwether | 10.0 | 15.0 | 1.50 | 1.75 | 100 | 140 | 50.0 | 200 | 0.25 | yes |"
+    )
+    stored["ours"]["complete"] = False
+    assert "1.50" not in tables.slow(Lines([stored]))
+
+
+def test_deliveries_that_filled_the_loads_core_are_a_least() -> None:
+    figures = {"deliveries_per_second": 3_000_000.0, "load_core_busy": 1.1}
+    stored = line("saturated", "fanout", ours=figures, nats=figures | {"load_core_busy": 0.5})
+    ours, nats = tables.saturated(Lines([stored])).splitlines()[2:]
+    assert "| ≥ 3,000,000 |" in ours
+    assert "| 3,000,000 |" in nats
+
+
+def test_targets_near_their_bounds_say_how_far_their_figures_vary() -> None:
+    rounds = [{"times_one": value} for value in (1.75, 1.81, 1.9)]
+    idle = {
+        "server_core_busy": 0.049,
+        "server_core_busy_least": 0.047,
+        "server_core_busy_most": 0.052,
+    }
+    lines = Lines(
+        [
+            line("scale", "scale", ours={"times_one": 1.81, "rounds": rounds}),
+            line("large", "idle", ours=idle),
+        ]
+    )
+    nine, ten = (next(x for x in TARGETS if x.name == name).judge(lines) for name in ("T9", "T10"))
+    assert nine == [Part("one process × 1.81 (≥ 1.80); its rounds 1.75 to 1.90", True)]
+    assert ten[0].says.endswith("(≤ 5.00 % of a core); thirds of the time 4.70 to 5.20")
+
+
+@pytest.mark.parametrize(("users", "who"), [(0, "one API key"), (1000, "tokens of 1,000 users")])
+def test_coming_back_says_what_the_clients_have(users: int, who: str) -> None:
+    settings = {"users": users}
+    figures = {"resume_connects_per_second": 1200}
+    stored = line("connect", "connect", ours=figures, settings=settings)
+    parts = next(x for x in TARGETS if x.name == "T7").judge(Lines([stored]))
+    assert parts[0].says.startswith(f"resumes, {who}, 1,200")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import connect, fanout, flat, idle, large, latency, memory, scale, suite
+from bench import connect, fanout, flat, idle, large, latency, memory, scale, slow, suite
 from bench.report import result
 
 
@@ -121,7 +121,9 @@ def test_one_message_goes_to_ten_thousand() -> None:
     assert (load.subscribers, load.messages, load.rate) == (10_000, 10, None)
 
 
-@pytest.mark.parametrize("module", [connect, fanout, flat, idle, large, latency, memory, scale])
+@pytest.mark.parametrize(
+    "module", [connect, fanout, flat, idle, large, latency, memory, scale, slow]
+)
 def test_quick_is_one_round(module: Any) -> None:
     assert module.options(["--quick"]).rounds == 1
 

@@ -24,10 +24,10 @@ foreign to the server's network, and could open no socket to it."""
 
 # What was handled is kept as the client's cursor is: in the tab's storage, which outlives a reload.
 SCRIPT = """
-// While `asleep` no timer fires, as in a page that has long been in the background.
+// While `asleep` no timer fires that waits for anything, as in a page long in the background.
 const begin = setTimeout, end = clearTimeout, late = new Map();
 window.setTimeout = (run, delay) => {
-  const id = begin(() => window.asleep ? late.set(id, run) : run(), delay);
+  const id = begin(() => window.asleep && delay > 0 ? late.set(id, run) : run(), delay);
   return id;
 };
 window.clearTimeout = (id) => { late.delete(id); end(id); };

@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.deployment import Deployment
 
 CHROMIUM = shutil.which("chromium")
 
@@ -25,6 +27,18 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> BrowserContext:
+    """A browser whose tabs share their storage, for pages that run the client."""
+    return chromium.new_context(bypass_csp=True)  # for what the test evaluates
+
+
+@pytest.fixture
+def key(embedded: Deployment) -> str:
+    """A key that publishes what `ada` may subscribe to."""
+    return embedded.key
 
 
 @pytest.fixture

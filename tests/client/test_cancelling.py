@@ -131,6 +131,53 @@ async def test_a_token_that_comes_after_its_connection_is_not_sent_on_the_next()
         assert [frame["type"] for frame in socket.sent()] == []
 
 
+@pytest.mark.parametrize("how", ["wait_for", "task"])
+@virtual
+async def test_a_handler_may_disconnect_by_way_of_another_task(how: str) -> None:
+    async with World() as world:
+        took = asyncio.get_running_loop().create_future()
+
+        async def handler(message: Message) -> None:
+            began = asyncio.get_running_loop().time()
+            if how == "wait_for":
+                await asyncio.wait_for(world.client.disconnect(), 60)
+            else:
+                await asyncio.create_task(world.client.disconnect())
+            took.set_result(asyncio.get_running_loop().time() - began)
+
+        socket = await subscribed(world, handler)
+        deliver(socket, 1)
+        assert await asyncio.wait_for(took, 60) < 1
+        await settle()
+        assert world.client.get_cursor() == Cursor("x1", {"0": 1}), "it is handled"
+
+
+@virtual
+async def test_a_task_that_outlives_its_message_gives_the_handler_no_more_time() -> None:
+    async with World() as world:
+        disconnecting: list[asyncio.Task[None]] = []
+        cancelled = asyncio.Event()
+
+        async def later() -> None:
+            await wait(1_000)
+            await world.client.disconnect()
+
+        async def handler(message: Message) -> None:
+            if message.payload == 1:
+                disconnecting.append(asyncio.create_task(later()))
+                return
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+
+        socket = await subscribed(world, handler)
+        deliver(socket, 1, 2)
+        await wait(10_000)
+        assert cancelled.is_set()
+        await disconnecting[0]
+
+
 # --- Of calls -----------------------------------------------------------------------------------
 
 

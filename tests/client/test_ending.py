@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bellwether_client import ConnectionError, Cursor, NotificationMessage
+from bellwether_client import ConnectionError, Cursor, MemoryStorage, NotificationMessage
 from tests.client.fake_server import cursor, held
 from tests.client.memory import MemorySocket
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, deliver, grant, settle, wait
+from tests.client.world import Handler, World, complete, deliver, grant, settle, wait
 
 
 async def busy(world: World, handler: Any) -> MemorySocket:
@@ -188,3 +188,100 @@ async def test_what_is_not_read_is_bounded() -> None:
         await settle()
         assert not socket.is_open
         assert world.client.get_stats().failures[-1].reason == "timeout"
+
+
+# --- An end for good ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+@virtual
+async def test_after_an_end_for_good_nothing_is_waited_for_until_connecting_again(
+    asked: str,
+) -> None:
+    async with World() as world:
+        socket = await world.connected()
+        subscription = world.client.subscribe("a.*", Handler())
+        stream = world.client.stream("b")
+        waiting: list[asyncio.Future[Any]] = []
+
+        def ask() -> None:
+            replaying = world.client.replay(Cursor("x1", {}))
+            for one in (subscription.ready(), stream.ready(), anext(stream), replaying):
+                waiting.append(asyncio.ensure_future(one))
+
+        if asked == "before":
+            ask()
+            await settle()
+        socket.shut(4503)
+        await settle()
+        if asked == "after":
+            ask()
+            await settle()
+        assert [type(one.exception()) for one in waiting] == [ConnectionError] * 4
+        assert {one.exception().close_code for one in waiting} == {4503}  # type: ignore[union-attr]
+        assert subscription.is_active()
+        socket = await world.connected()
+        for number in range(2):
+            grant(socket, await socket.expect("subscribe"), f"sub{number}")
+        await subscription.ready()
+
+
+@virtual
+async def test_who_waits_for_a_confirmation_is_told_of_a_disconnect_and_may_ask_again() -> None:
+    async with World() as world:
+        await world.connected()
+        subscription = world.client.subscribe("a.*", Handler())
+        ready = asyncio.create_task(subscription.ready())
+        await settle()
+        await world.client.disconnect()
+        with pytest.raises(ConnectionError) as ended:
+            await ready
+        assert ended.value.reason == "client_initiated"
+        again = asyncio.create_task(subscription.ready())  # the application connects when it likes
+        await settle()
+        socket = await world.connected()
+        grant(socket, await socket.expect("subscribe"))
+        await again
+
+
+@virtual
+async def test_a_stream_that_is_begun_between_two_connections_is_of_the_second() -> None:
+    async with World() as world:
+        socket = await world.connected()
+        socket.shut(4503)
+        await settle()
+        stream = world.client.stream("a.*")
+        with pytest.raises(ConnectionError):
+            await anext(stream)
+        socket = await world.connected(resumed=True)
+        complete(socket)
+        grant(socket, await socket.expect("subscribe"))
+        deliver(socket, 10)
+        async with asyncio.timeout(10):
+            assert (await anext(stream)).payload == 10
+
+
+@virtual
+async def test_what_nobody_listens_for_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Full(MemoryStorage):
+        async def set(self, key: str, text: str) -> None:
+            raise OSError("disk full")
+
+    async def play(world: World) -> None:
+        world.client.subscribe("a..b", Handler())
+        socket = await world.connected(cursor=cursor(p0=9))
+        socket.push("gap", reason="TOO_SLOW", topic="a.b", cursor=cursor(p0=9))
+        socket.shut(4503)
+        await settle()
+
+    async with World(storage=Full()) as heard:
+        await play(heard)
+        assert len(heard.events) == 4
+    assert caplog.text == ""
+    async with World(storage=Full()) as world:
+        world.client._core.events._listeners.clear()
+        await play(world)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 4
+    for line, word in zip(lines, ("BAD_TOPIC", "disk full", "TOO_SLOW", "4503"), strict=True):
+        assert word in line

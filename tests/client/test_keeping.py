@@ -174,6 +174,26 @@ async def test_since_counts_once_over_restarts_and_always_without_a_storage() ->
         assert (await socket.expect("subscribe"))["options"] == {"since": {"last": 5}}
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@virtual
+async def test_a_since_that_changed_over_a_restart_changes_nothing_of_what_has_begun(
+    when: str,
+) -> None:
+    storage = MemoryStorage()
+    await first_run(storage, since=Last(count=5))
+    async with World(storage=storage) as world:
+        changed = SubscriptionOptions(since=Last(count=9))
+        if when == "before":
+            world.client.subscribe("a.*", Handler(), changed)
+        row = held("a.*", since={"last": 5})
+        socket = await world.connected(resumed=True, subscriptions=[row])
+        complete(socket)
+        if when == "after":
+            world.client.subscribe("a.*", Handler(), changed)
+        await settle()
+        assert [frame["type"] for frame in socket.sent()] == ["verify"]
+
+
 @virtual
 async def test_the_state_of_another_client_is_left_alone() -> None:
     storage = MemoryStorage()

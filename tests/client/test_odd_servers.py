@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from bellwether_client import Reconnecting
+from bellwether_client import Cursor, Reconnecting
 from bellwether_client.codec import MsgpackCodec
-from tests.client.fake_server import auth_success
+from tests.client.fake_server import auth_success, cursor
 from tests.client.virtual import virtual
-from tests.client.world import Handler, World, deliver, grant, settle, wait
+from tests.client.world import Handler, World, complete, deliver, grant, refuse, settle, wait
+
+RARE = {"interval": 10_000_000, "timeout": 5_000}
 
 
 @pytest.mark.parametrize("never", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "no"])
@@ -115,3 +117,34 @@ async def test_a_subscribe_without_an_answer_holds_publishes_up_for_ten_seconds(
             timestamp="2030-01-01T00:00:00Z",
         )
         assert (await publishing).id == "m"
+
+
+@pytest.mark.parametrize("kind", ["publish", "unsubscribe", "subscribe", "replay"])
+@virtual
+async def test_no_refusal_puts_a_request_off_for_more_than_an_hour(kind: str) -> None:
+    async with World() as world:
+        handler, place = Handler(), Cursor("x1", {})
+        subscription = world.client.subscribe("a.*", handler)
+        socket = await world.connected(heartbeat=RARE)
+        grant(socket, await socket.expect("subscribe"))
+        await settle()
+        task: asyncio.Task[Any] | None = None
+        match kind:
+            case "publish":
+                task = asyncio.create_task(world.client.publish("a", 1))
+            case "unsubscribe":
+                subscription.unsubscribe()
+            case "replay":
+                task = asyncio.create_task(world.client.replay(place))
+            case "subscribe":  # of one that there was; a new one is refused for good
+                socket.shut(1006)
+                socket = await world.accept(sessionId="s2", cursor=cursor("x2"), heartbeat=RARE)
+        request = await socket.expect(kind)
+        if kind == "subscribe":
+            complete(socket, (await socket.expect("replay"))["id"])
+        refuse(socket, request, "RATE_LIMITED", temporary=True, retryAfter=1e12)
+        await wait(3_599_000)
+        assert kind not in [frame["type"] for frame in socket.sent()]
+        await socket.expect(kind)
+        if task is not None:
+            task.cancel()

@@ -160,6 +160,23 @@ async def test_the_bounds_of_the_queue_without_a_connection() -> None:
 
 
 @virtual
+async def test_more_at_once_than_the_bound_on_a_connection_are_dropped_and_told_so() -> None:
+    async with World(queue_config=QueueConfig(max_size=10)) as world:
+        socket = await world.connected()
+        tasks = [publishing(world, number) for number in range(100)]
+        await settle()
+        dropped = [task.exception() for task in tasks if task.done()]
+        assert len(dropped) == 100 - 64 - 10
+        assert str(dropped[0]) == (
+            "DROPPED: More than 10 publishes wait for the server's answers."
+            " Await some before you make more."
+        )
+        for _ in range(64 + 10):
+            published(socket, await socket.expect("publish"))
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@virtual
 async def test_one_that_nobody_awaits_any_more_is_withdrawn() -> None:
     async with World() as world:
         task = publishing(world, 1)

@@ -12,6 +12,7 @@ from bellwether_client.fields import instant
 from bellwether_client.frames import ErrorFrame, Published
 from bellwether_client.outbox import Outbox
 from bellwether_client.requests import Requests
+from bellwether_client.sendable import Sendable
 from bellwether_client.tasks import Timers
 from tests.client.vectors import vectors
 from tests.client.virtual import virtual
@@ -35,7 +36,7 @@ class Queue:
                 max_age=config["maxAge"],
                 overflow_strategy=config["overflowStrategy"],
             ),
-            codec=JsonCodec(),
+            sendable=Sendable(JsonCodec()),
             requests=self.requests,
             send=lambda data: self.sent.append(json.loads(data)),
             timers=self.timers,

@@ -74,6 +74,28 @@ async def test_the_last_twenty_failures_are_kept() -> None:
         assert "number 24" in failures[-1].message
 
 
+@pytest.mark.parametrize(
+    ("status", "comes_back"),
+    [(status, True) for status in (408, 425, 429, 500, 501, 502, 503, 504, 505, 520, 599)]
+    + [(status, False) for status in (200, 204, 301, 302, 304, 307, 308, 400, 401, 403, 404, 426)],
+)
+@virtual
+async def test_an_upgrade_refused_for_now_is_tried_again_and_no_other(
+    status: int, comes_back: bool
+) -> None:
+    async with World() as world:
+        world.network.refusals = [Refused(status, "", None)]
+        if comes_back:
+            await world.connected()
+            (failure,) = world.client.get_stats().failures
+            assert (failure.reason, failure.close_code) == ("network_error", None)
+        else:
+            with pytest.raises(ConnectionError, match=f"with {status}") as ended:
+                await world.client.connect()
+            assert (ended.value.reason, ended.value.status) == ("protocol_error", status)
+            assert world.network.attempts == 1
+
+
 @virtual
 async def test_the_breaker_of_the_attempt_to_connect() -> None:
     config = CircuitBreakerConfig(failure_threshold=2, reset_timeout=30_000)

@@ -87,7 +87,6 @@ async def test_two_to_one_topic_share_the_servers() -> None:
         SubscriptionOptions(replay_missed=True),
         SubscriptionOptions(max_replay_age=1),
         SubscriptionOptions(server_filter={"exists": "payload.a"}),
-        SubscriptionOptions(since=Last(count=1)),
     ],
 )
 @virtual
@@ -99,6 +98,32 @@ async def test_those_that_share_must_agree(options: SubscriptionOptions) -> None
             await other.ready()
         agreeing = SubscriptionOptions(filter=lambda message: True, batch=BatchConfig())
         assert world.client.subscribe("a", Handler(), agreeing).is_active()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(Last(count=1), None), (None, Last(count=1)), (Last(count=1), Cursor("x1", {"0": 5}))],
+)
+@virtual
+async def test_since_is_of_the_beginning_and_no_reason_to_disagree(first: Any, second: Any) -> None:
+    async with World() as world:
+        handlers = [Handler(), Handler()]
+        options = [SubscriptionOptions(since=since) for since in (first, second)]
+        world.client.subscribe("a.*", handlers[0], options[0])
+        socket = await world.connected()
+        request = await socket.expect("subscribe")
+        grant(socket, request)
+        if first is not None:
+            deliver(socket, 1, replayed=True)
+            complete(socket, request["id"], count=1)
+        await settle()
+        joined = world.client.subscribe("a.*", handlers[1], options[1])
+        await joined.ready()
+        deliver(socket, 10)
+        await settle()
+        assert [handler.payloads[-1:] for handler in handlers] == [[10], [10]]
+        assert handlers[1].payloads == [10], "it begins at the present"
+        assert socket.sent() == []
 
 
 @virtual

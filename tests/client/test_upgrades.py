@@ -129,10 +129,16 @@ async def test_no_message_holds_the_secrets_of_a_url() -> None:
         {"auth": ""},
         {"heartbeat_interval": 0},
         {"heartbeat_timeout": -1},
+        {"heartbeat_interval": float("nan")},
+        {"retry_config": {"max_retries": 2}},
+        {"queue_config": None},
+        {"batch": {"max_size": 5}},
+        {"circuit_breaker": None},
+        {"storage": "state.json"},
     ],
 )
 def test_a_mistake_in_the_configuration_is_told_at_once(config: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"url is|auth is|heartbeat"):
+    with pytest.raises(ValueError, match=r"(url|auth|config|batch|breaker|storage) is|heartbeat"):
         NotificationClientConfig(**{"url": "ws://localhost/ws", "auth": "t", **config})
 
 

@@ -15,6 +15,7 @@ from notifications.gateway.http_protocol import HttpProtocol
 from notifications.gateway.uvicorn_protocol import SocketProtocol
 from tests.deployment import Deployment
 from tests.gateway.raw_socket import CLOSE, CONT, FIN, PING, TEXT, raw_frame
+from tests.gateway.servers import SERVERS
 from tests.resilience.observed import DEPLOYED, back_to, figures, held
 from tests.resilience.sluggish import Sluggish
 from tests.socket_client import session
@@ -61,6 +62,39 @@ async def test_a_peer_that_reads_nothing_is_dropped_in_time(embedded: Deployment
     ]
 
 
+@pytest.mark.server
+@pytest.mark.sqlite
+async def test_plain_asgi_keeps_nothing_for_a_peer_that_does_not_take_its_close(
+    embedded: Deployment,
+) -> None:
+    """Its socket is the server's, which may keep it; its place, its tasks and its frames go."""
+    embedded.env.update(DEPLOYED)
+    key = embedded.manage(
+        "create_api_key", "k", "--grant-publish=**", "--grant-subscribe=**"
+    ).strip()
+    # It pings nobody, so nothing else ends the connection.
+    no_pings = (*SERVERS["uvicorn"], "--ws-ping-interval", "3600")
+    server = embedded.start(*no_pings, NOTIFICATIONS_BUFFER_BYTES="200000")
+    async with session(server.socket_url, key, "reads") as reads:
+        await reads.subscribe("much.*")
+        await reads.request("publish", topic="much.a", payload=BIG)
+        await reads.message()
+        base = await asyncio.to_thread(held, server)
+        deaf = Sluggish(server, key, "deaf", "much.a")
+        await deaf.open()
+        for number in range(MESSAGES // 3):
+            await reads.send(
+                {"type": "publish", "id": f"p{number}", "topic": "much.a", "payload": BIG}
+            )
+            assert (await reads.message())["seq"] == number + 2
+        one_socket = base._replace(descriptors=base.descriptors + 1)
+        await back_to(server, one_socket, within=WAIT)
+        known = await asyncio.to_thread(figures, server)
+        assert known['bellwether_connections_closed_total{code="4409"}'] == 1
+        deaf.leave()
+    assert "Traceback" not in server.log.read_text()
+
+
 # --- Under uvicorn itself -------------------------------------------------------------------------
 
 
@@ -86,8 +120,10 @@ class Pouring:
 
 
 @asynccontextmanager
-async def pouring_to_a_deaf_peer() -> AsyncIterator[tuple[uvicorn.Server, SocketProtocol, Any]]:
-    """Yield a server, its side of a socket that it cannot write to, and what sends to it."""
+async def pouring_to_a_deaf_peer() -> AsyncIterator[
+    tuple[uvicorn.Server, SocketProtocol, socket.socket]
+]:
+    """Yield a server, its side of a socket that it cannot write to, and the peer's."""
     pouring = Pouring()
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -105,11 +141,15 @@ async def pouring_to_a_deaf_peer() -> AsyncIterator[tuple[uvicorn.Server, Socket
         await loop.sock_connect(peer, listening.getsockname())
         await loop.sock_sendall(peer, upgrade.request("/ws", 1, {}, upgrade.new_key()))
         await until(lambda: bool(pouring.protocols) and not pouring.protocols[0].writable.is_set())
-        yield server, pouring.protocols[0], lambda data: loop.sock_sendall(peer, data)
+        yield server, pouring.protocols[0], peer
     finally:
         peer.close()
         server.should_exit = True
         await task
+
+
+async def say(peer: socket.socket, data: bytes) -> None:
+    await asyncio.get_running_loop().sock_sendall(peer, data)
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -127,28 +167,41 @@ async def test_who_closes_and_does_not_read_holds_nothing(
     monkeypatch: pytest.MonkeyPatch, last: bytes
 ) -> None:
     monkeypatch.setattr(uvicorn_protocol, "LINGER", 0.1)
-    async with pouring_to_a_deaf_peer() as (server, _, send):
+    async with pouring_to_a_deaf_peer() as (server, _, peer):
         assert len(server.server_state.connections) == 1
-        await send(last)
+        await say(peer, last)
         await until(lambda: not server.server_state.connections)
 
 
 async def test_answers_to_pings_do_not_pile_up() -> None:
-    async with pouring_to_a_deaf_peer() as (_, protocol, send):
+    async with pouring_to_a_deaf_peer() as (_, protocol, peer):
         before = protocol.unsent()
         for _ in range(20):
-            await send(raw_frame(FIN | PING, b"x" * 125) * 100)
+            await say(peer, raw_frame(FIN | PING, b"x" * 125) * 100)
         seen = protocol.last_received
         await asyncio.sleep(0.01)
-        await send(raw_frame(FIN | PING, b"x" * 125))
+        await say(peer, raw_frame(FIN | PING, b"x" * 125))
         await until(lambda: protocol.last_received > seen)
         assert protocol.unsent() <= before
 
 
 async def test_fragments_do_not_pile_up() -> None:
-    async with pouring_to_a_deaf_peer() as (_, protocol, send):
+    async with pouring_to_a_deaf_peer() as (_, protocol, peer):
         seen = protocol.last_received
-        await send(raw_frame(TEXT, b"x") + raw_frame(CONT, b"") * 1_000 + raw_frame(CONT, b"y"))
+        await say(
+            peer, raw_frame(TEXT, b"x") + raw_frame(CONT, b"") * 1_000 + raw_frame(CONT, b"y")
+        )
         await until(lambda: protocol.last_received > seen and b"y" in protocol.frames[-1:])
         assert len(protocol.frames) < 100
         assert b"".join(protocol.frames) == b"xy"
+
+
+async def test_who_reads_a_little_is_seen_to_read() -> None:
+    """Long before the kernel takes more from the server, which it does by large parts."""
+    async with pouring_to_a_deaf_peer() as (_, protocol, peer):
+        kept, unsent = protocol.transport.get_write_buffer_size(), protocol.unsent()
+        assert kept > 0
+        for _ in range(4):
+            assert await asyncio.get_running_loop().sock_recv(peer, 4096)
+        await until(lambda: protocol.unsent() < unsent)
+        assert protocol.transport.get_write_buffer_size() == kept

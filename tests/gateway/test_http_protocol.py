@@ -105,10 +105,11 @@ async def test_a_request_in_pieces_is_answered(port: int) -> None:
 @pytest.mark.usefixtures("hurry")
 async def test_a_head_without_end_is_not_waited_for(port: int) -> None:
     assert (await said(port, HEAD)).startswith(b"HTTP/1.1 408 ")
-    assert (await said(port, HEAD, endless=b"X")).startswith(b"HTTP/1.1 408 ")
-    assert (await said(port, HEAD, endless=b"X: y\r\n")).startswith(b"HTTP/1.1 408 ")
     upgrade = b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
-    assert (await said(port, upgrade, endless=b"X: y\r\n")).startswith(b"HTTP/1.1 408 ")
+    for head, endless in ((HEAD, b"X"), (HEAD, b"X: y\r\n"), (upgrade, b"X: y\r\n")):
+        # Who goes on sending may be reset before it has read the answer.
+        got = await said(port, head, endless=endless)
+        assert got == b"reset" or got.startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.usefixtures("hurry")

@@ -11,6 +11,7 @@ from notifications.database import in_database
 from notifications.gateway import replays as replays_module
 from notifications.gateway import subscribing
 from notifications.gateway.authentication import authenticate
+from notifications.gateway.places import since_place
 from notifications.hub import Hub
 from notifications.hub import replay as replay_module
 from notifications.hub import survey as survey_module
@@ -56,7 +57,6 @@ async def test_a_new_epoch_while_a_subscription_is_made(
 ) -> None:
     await publish(hub, *["user.1.a"] * 10)
     client = await client_of(hub)
-    since_place = replays_module.since_place
 
     async def slowly(*arguments: Any) -> Any:
         found = await since_place(*arguments)

@@ -1,13 +1,16 @@
 """A connection's buffer and subscriber: order, bounds, expiry, room."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from notifications import metrics
 from notifications.hub import buffer as buffer_module
+from notifications.hub import encoded
 from notifications.hub.buffer import MESSAGES, Buffer
-from notifications.hub.encoded import Encoded
+from notifications.hub.encoded import Encoded, framed_array
 from notifications.hub.subscriber import Subscriber
 from notifications.topics.handling import Overflow, Window
 
@@ -229,3 +232,41 @@ def test_a_window_says_within_what_time_to_write() -> None:
     watched.buffer.push(frame("b", 1), Window(3, 0.5))
     watched.buffer.push(frame("c", 1), Window(3, 0.5))
     assert watched.calls == ["within 0.5", "within 0.5", "wake"]
+
+
+def test_those_that_gave_way_are_not_looked_for_when_time_passes() -> None:
+    watched = Watched(30)
+    for name in "abcd":
+        frame = Encoded(name.ljust(10).encode(), expires_at=2**52, overflow=Overflow.DROP_OLDEST)
+        watched.buffer.push(frame)
+    assert (len(watched.buffer), watched.buffer._expiring) == (3, 3)
+    watched.buffer.push(Encoded(b"forever".ljust(20)))
+    assert (len(watched.buffer), watched.buffer._expiring) == (2, 1)
+
+
+@pytest.mark.parametrize("arrays", [1, 5, 50])
+def test_what_waits_for_many_is_framed_once(arrays: int) -> None:
+    frames = [Encoded(b'"%d"' % number) for number in range(20)]
+    framed = metrics.frames_framed.labels("json")._value.get
+    before = framed()
+    taken = []
+    for _ in range(10):
+        buffer = Watched(10_000).buffer
+        buffer.arrays = arrays
+        for frame in frames:
+            buffer.push(frame)
+        taken.append(b"".join(buffer.take(10_000)))
+    assert len(set(taken)) == 1
+    assert framed() - before == -(-len(frames) // arrays)
+
+
+def test_arrays_of_other_frames_are_other_arrays() -> None:
+    first, second, third = (Encoded(b'"%d"' % number) for number in range(3))
+    assert framed_array([first, second]) == b'\x81\x09["0","1"]'
+    assert framed_array([first, third]) == b'\x81\x09["0","2"]'
+    assert framed_array([first, second]) == b'\x81\x09["0","1"]'
+    big = [Encoded(b'"%b"' % (b"x" * 30_000)) for _ in range(100)]
+    for one, two in pairwise(big):
+        framed_array([one, two])
+    assert encoded._arrays._size <= encoded.KEPT_BYTES
+    assert encoded._arrays._size == sum(len(kept[1]) for kept in encoded._arrays._kept.values())

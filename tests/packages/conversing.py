@@ -61,8 +61,9 @@ def running(command: Sequence[str | Path], cwd: Path, env: dict[str, str]) -> It
 
 
 def make_key(deployment: Deployment) -> str:
-    """Return an API key for the topics that the programs use."""
-    return deployment.key
+    """Make an API key for the topics that the programs use, and no others."""
+    grants = ("--grant-publish=user.**", "--grant-subscribe=user.**")
+    return deployment.manage("create_api_key", "packages", *grants).strip()
 
 
 def stored(server: Server, key: str, topic: str) -> list[object]:

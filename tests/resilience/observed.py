@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from bench.machine.queues import queues
 from tests.backends import POSTGRES
 from tests.deployment import Server
-from tests.resilience.queues import queues
 
 DATABASE_PORT = urlsplit(POSTGRES).port or 5432
 

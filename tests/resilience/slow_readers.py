@@ -1,7 +1,8 @@
 """Readers that keep up beside some that don't: what the slow ones cost, and what they get.
 
-First the quick readers are alone; then the same publishes go on beside slow ones. Afterwards the
-slow ones leave, the server must be as it was, and they come back for everything.
+First the quick readers are alone; then the same publishes go on beside slow ones. Each of these has
+a topic of its own, so that what waits for them is not shared. Afterwards the slow ones leave, the
+server must be as it was, and they come back for everything.
 """
 
 import asyncio
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 from bench.load.connection import Opening, Subscriber
 from bench.load.dialects import Target
 from bench.load.percentiles import summary
-from bench.load.stamps import notification
 from bench.load.tally import Tally
-from bench.machine.clock import stamp
+from bench.machine.queues import queues
 from tests.deployment import Deployment
+from tests.resilience.crowd import TOPIC, Crowd, Publisher, own_topic
 from tests.resilience.observed import (
     DEPLOYED,
     KIB,
@@ -25,11 +26,8 @@ from tests.resilience.observed import (
     held,
     resident,
 )
-from tests.resilience.queues import queues
 from tests.resilience.sluggish import Sluggish
-from tests.socket_client import SocketClient, connect
-
-TOPIC = "crowd.all"
+from tests.socket_client import connect
 
 BACK_WITHIN = 15.0
 """Seconds in which a server lets go of all that belonged to readers who left."""
@@ -46,24 +44,6 @@ uvloop takes before it says that it is full."""
 
 NOISE_BYTES = 24 * MIB
 """Memory that comes and goes whoever reads: the log's writer, requests, the allocator."""
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """Who reads, and what is published.
-
-    quick, slow, deaf: readers that keep up, that read `sip` bytes a second, that never read. Half
-    of the deaf are reset while the server cannot write to them. rate: messages a second. size:
-    bytes of a payload. seconds: of publishing, once without and once with the slow ones.
-    """
-
-    quick: int
-    slow: int
-    deaf: int
-    rate: float
-    size: int
-    seconds: float
-    sip: int = KIB
 
 
 @dataclass
@@ -111,43 +91,6 @@ class Outcome:
         )
 
 
-class Publisher:
-    """Publishes over a socket at a rate, each payload with the time."""
-
-    def __init__(self, client: SocketClient, crowd: Crowd) -> None:
-        self._client = client
-        self._crowd = crowd
-        self._head, self._tail = notification(crowd.size)
-        self.count = 0
-        self.stamp_sum = 0
-
-    async def publish(self, seconds: float) -> None:
-        """Publish for so long; return when all is durable."""
-        pause = 1 / self._crowd.rate
-        messages = round(seconds * self._crowd.rate)
-        answers = asyncio.create_task(self._await_answers(messages))
-        due = time.monotonic()
-        for _ in range(messages):
-            now = stamp()
-            payload = b"%b%d%b" % (self._head, now, self._tail)
-            self.count += 1
-            self.stamp_sum += now
-            frame = b'{"type":"publish","id":%d,"topic":"%b","payload":%b}' % (
-                self.count,
-                TOPIC.encode(),
-                payload,
-            )
-            await self._client.send(frame.decode())
-            due += pause
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-        await answers
-
-    async def _await_answers(self, messages: int) -> None:
-        for _ in range(messages):
-            answer = await self._client.receive(60)
-            assert answer["type"] == "published", answer
-
-
 class _Run:
     def __init__(self, deployment: Deployment, crowd: Crowd) -> None:
         self.deployment = deployment
@@ -184,7 +127,6 @@ class _Run:
         alone = await self._measure(publisher)
         base = await asyncio.to_thread(held, self.server)
 
-        first = publisher.count + 1
         await self._connect_slow()
         sipping, deaf = self.slow[: crowd.slow], self.slow[crowd.slow :]
         tasks = [asyncio.create_task(one.sip(crowd.sip)) for one in sipping]
@@ -201,7 +143,8 @@ class _Run:
         after, back_after = await back_to(self.server, base, within=BACK_WITHIN)
 
         served = publisher.count, publisher.stamp_sum
-        whole, wrong = await self._resume(range(first, publisher.count + 1))
+        # They subscribed after the first part, in which each topic had as many.
+        whole, wrong = await self._resume(range(crowd.each + 1, 2 * crowd.each + 1))
         return Outcome(
             alone=alone,
             beside=beside,
@@ -235,7 +178,7 @@ class _Run:
     async def _connect_slow(self) -> None:
         gate = asyncio.Semaphore(32)
         for index in range(self.crowd.slow + self.crowd.deaf):
-            self.slow.append(Sluggish(self.server, self.key, f"slow-{index}", TOPIC))
+            self.slow.append(Sluggish(self.server, self.key, f"slow-{index}", own_topic(index)))
 
         async def open_one(one: Sluggish) -> None:
             async with gate:
@@ -247,7 +190,7 @@ class _Run:
         before = self.tally.received
         self.tally.latencies = []
         sent = publisher.count
-        await publisher.publish(self.crowd.seconds)
+        await publisher.publish_to_all(self.crowd.seconds)
         await self._settle(before // len(self.quick) + publisher.count - sent)
         return summary(self.tally.latencies)
 

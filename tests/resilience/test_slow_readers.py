@@ -4,8 +4,9 @@ import pytest
 
 from bench.machine.cores import allow_open_files
 from tests.deployment import Deployment
+from tests.resilience.crowd import Crowd
 from tests.resilience.observed import KIB
-from tests.resilience.slow_readers import Crowd, Outcome, slow_readers
+from tests.resilience.slow_readers import Outcome, slow_readers
 
 pytestmark = pytest.mark.server
 
@@ -23,7 +24,9 @@ def assert_harmless(outcome: Outcome, crowd: Crowd) -> None:
 
 @pytest.mark.timeout(180)
 async def test_a_few_slow_readers(deployment: Deployment) -> None:
-    crowd = Crowd(quick=30, slow=4, deaf=12, rate=60, size=12 * KIB, seconds=7, sip=8 * KIB)
+    crowd = Crowd(
+        quick=30, slow=4, deaf=12, rate=60, size=2 * KIB, each=60, seconds=7, sip=16 * KIB
+    )
     outcome = await slow_readers(deployment, crowd)
     assert_harmless(outcome, crowd)
 
@@ -36,6 +39,6 @@ async def test_fifty_slow_readers_and_two_hundred_deaf_among_a_thousand(
     cluster: Deployment,
 ) -> None:
     allow_open_files(20_000)
-    crowd = Crowd(quick=950, slow=50, deaf=200, rate=5, size=16 * KIB, seconds=60)
+    crowd = Crowd(quick=950, slow=50, deaf=200, rate=5, size=16 * KIB, each=60, seconds=60)
     outcome = await slow_readers(cluster, crowd)
     assert_harmless(outcome, crowd)

@@ -31,7 +31,7 @@ export class Acknowledger {
 
   /** @param known what the server knows of us already; undefined: whatever an earlier ack told. */
   start(known: Cursor | undefined): void {
-    this.#told = known && textOf(known);
+    this.#told = JSON.stringify(known);
     this.#schedule();
   }
 
@@ -56,15 +56,11 @@ export class Acknowledger {
 
   #tell(): void {
     const cursor = this.#context.progress.cursor();
-    const text = cursor && textOf(cursor);
+    // Equal for equal cursors of one connection: integer keys come in ascending order.
+    const text = JSON.stringify(cursor);
     if (cursor === undefined || text === this.#told) return;
     this.#told = text;
     this.#context.inbox.base = cursor;
     this.#context.link.send({ type: "ack", cursor });
   }
-}
-
-/** Equal for equal cursors of one connection: integer keys come in ascending order. */
-function textOf({ epoch, offsets }: Cursor): string {
-  return JSON.stringify([epoch, offsets]);
 }

@@ -46,8 +46,6 @@ export class Breaker {
 
 /** Say the worse of two states. */
 export function worse(one: Circuit, other: Circuit): Circuit {
-  for (const state of ["open", "half-open"] as const) {
-    if (one === state || other === state) return state;
-  }
-  return "closed";
+  const both = [one, other];
+  return (["open", "half-open"] as const).find((state) => both.includes(state)) ?? "closed";
 }

@@ -1,6 +1,12 @@
 /** The environment of a real page. Runs in Node as well, which has no tabs. */
 import { CloseCode } from "./codes.ts";
-import type { Cancel, Environment, SocketEvents, WebSocketConstructor } from "./environment.ts";
+import type {
+  Cancel,
+  Environment,
+  Refusal,
+  SocketEvents,
+  WebSocketConstructor,
+} from "./environment.ts";
 import { claimClientId } from "./identity.ts";
 import { memoryStorage, webStorage } from "./storage.ts";
 
@@ -58,25 +64,34 @@ export function openSocket(
   events: SocketEvents,
 ): ReturnType<Environment["open"]> {
   if (Constructor === undefined) {
-    throw new Error("There is no WebSocket here: give one as `webSocket`, such as that of ws.");
+    throw new Error("Give a `webSocket`, such as that of the package ws.");
   }
   const socket = new Constructor(url, protocol);
-  let retryAfter: number | undefined;
-  let refusal: CloseCode | undefined;
-  socket.onopen = events.opened;
+  let refusal: Refusal | undefined;
+  let isOpen = false;
+  let isOver = false;
+  const end = (code: number, cause?: unknown): void => {
+    if (!isOver) events.closed(code, refusal, cause);
+    isOver = true;
+  };
+  socket.onopen = () => {
+    isOpen = true;
+    events.opened();
+  };
   socket.onmessage = ({ data }: { data: unknown }) => {
     events.received(data);
   };
   socket.onclose = ({ code }: { code: number }) => {
-    events.closed(refusal ?? code, retryAfter);
+    end(code);
   };
-  socket.onerror = () => undefined; // the close follows, and says as much
+  // Browsers hide the error. After one that comes before the opening, Node 22 tells of no close.
+  socket.onerror = ({ error }: { error?: unknown }) => {
+    if (!isOpen) end(CloseCode.ABNORMAL, error);
+  };
   // Browsers hide why an upgrade was refused; `ws` tells.
   (socket as { on?: OnRefused }).on?.("unexpected-response", (_request, { headers, statusCode }) => {
-    // As docs/protocol.md says: 429 and 5xx come back, other refusals are for good.
-    if (statusCode < 500 && statusCode !== 429) refusal = CloseCode.POLICY_VIOLATION;
     const seconds = Number(headers["retry-after"]);
-    if (seconds >= 0) retryAfter = seconds * 1_000;
+    refusal = { status: statusCode, retryAfter: seconds >= 0 ? seconds * 1_000 : undefined };
     socket.close();
   });
   return socket;
@@ -98,6 +113,5 @@ function listen(runs: [type: string, run: () => void][]): Cancel {
 
 /** Not crypto.randomUUID: pages over plain HTTP do not have it. */
 function newId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }

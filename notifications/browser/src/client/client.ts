@@ -41,12 +41,10 @@ export function createClient(
       subscriptions.remove(id);
     },
     getConnectionState: () => link.machine.state,
-    onStateChange: (listener) => {
-      link.machine.listen(listener);
-    },
+    onStateChange: (listener) => link.machine.listen(listener),
     onEvent: (listener) => events.listen(listener),
     getStats: () => ({
-      ...statistics.read(link.machine.state, environment.now()),
+      ...statistics.read(link.machine.state, environment.elapsed()),
       messagesSent: outbox.published,
       failures: [...link.retries.failures],
       circuit: link.retries.circuit,

@@ -31,42 +31,38 @@ export enum CloseCode {
   TAKEN_OVER = 4504,
 }
 
-const RETRIED: ReadonlySet<number> = new Set([
+const RETRIED: readonly number[] = [
   CloseCode.GOING_AWAY,
   CloseCode.ABNORMAL,
   CloseCode.INTERNAL_ERROR,
   CloseCode.SERVICE_RESTART,
   CloseCode.TRY_AGAIN_LATER,
-]);
+];
 
 /** Whether to reconnect after a close. */
 export function reconnects(code: number): boolean {
-  return (code >= 4000 && code < 4500) || RETRIED.has(code);
+  return (code >= 4000 && code < 4500) || RETRIED.includes(code);
 }
 
-const REASONS: ReadonlyMap<DisconnectReason, readonly CloseCode[]> = new Map([
-  ["client_initiated", [CloseCode.NORMAL]],
-  ["network_error", [CloseCode.ABNORMAL]],
-  ["timeout", [CloseCode.HEARTBEAT_MISSED, CloseCode.AUTH_TIMEOUT]],
-  ["authentication_failed", [CloseCode.TOKEN_EXPIRED, CloseCode.AUTHENTICATION_FAILED]],
-  [
-    "protocol_error",
-    [
-      CloseCode.WEBSOCKET_ERROR,
-      CloseCode.UNSUPPORTED_DATA,
-      CloseCode.INVALID_UTF8,
-      CloseCode.POLICY_VIOLATION,
-      CloseCode.MESSAGE_TOO_BIG,
-      CloseCode.PROTOCOL_ERROR,
-      CloseCode.AUTH_EXPECTED,
-    ],
-  ],
-]);
+const REASONS: Readonly<Partial<Record<number, DisconnectReason>>> = {
+  [CloseCode.NORMAL]: "client_initiated",
+  [CloseCode.ABNORMAL]: "network_error",
+  [CloseCode.HEARTBEAT_MISSED]: "timeout",
+  [CloseCode.AUTH_TIMEOUT]: "timeout",
+  [CloseCode.TOKEN_EXPIRED]: "authentication_failed",
+  [CloseCode.AUTHENTICATION_FAILED]: "authentication_failed",
+  [CloseCode.WEBSOCKET_ERROR]: "protocol_error",
+  [CloseCode.UNSUPPORTED_DATA]: "protocol_error",
+  [CloseCode.INVALID_UTF8]: "protocol_error",
+  [CloseCode.POLICY_VIOLATION]: "protocol_error",
+  [CloseCode.MESSAGE_TOO_BIG]: "protocol_error",
+  [CloseCode.PROTOCOL_ERROR]: "protocol_error",
+  [CloseCode.AUTH_EXPECTED]: "protocol_error",
+};
 
 /** Whose doing a close was, in the words of DisconnectReason. */
 export function closeReason(code: number): DisconnectReason {
-  for (const [reason, codes] of REASONS) if (codes.includes(code)) return reason;
-  return "server_initiated";
+  return REASONS[code] ?? "server_initiated";
 }
 
 /** Say what a close code means, in one sentence, where nothing came before it that explains it. */

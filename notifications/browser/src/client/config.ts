@@ -67,3 +67,26 @@ export interface QueueConfig {
   /** What is dropped rejects with `DROPPED`; with `reject`, `publish` throws `QUEUE_FULL`. */
   overflowStrategy: "drop-oldest" | "drop-newest" | "reject";
 }
+
+/** Whether a text may name a client to the server. */
+export function isClientId(text: unknown): boolean {
+  return /^[\w-]{1,128}$/.test(String(text));
+}
+
+/** @throws {TypeError} that names the option which can not be meant. */
+export function check(config: NotificationClientConfig): void {
+  const { url, auth, kind = "browser", clientId = "-" } = config;
+  const { heartbeatInterval = 1, heartbeatTimeout = 1 } = config;
+  const { maxSize = 1, maxDelay = 0 } = config.batch ?? {};
+  must("url", url !== "" && typeof url === "string");
+  must("auth", auth !== "" && (typeof auth === "string" || typeof auth === "function"));
+  must("clientId", isClientId(clientId));
+  must("kind", ["browser", "mobile", "service"].includes(kind));
+  must("heartbeatInterval", heartbeatInterval > 0);
+  must("heartbeatTimeout", heartbeatTimeout > 0);
+  must("batch", maxSize >= 1 && maxSize <= 100 && maxDelay >= 0 && maxDelay <= 10_000);
+}
+
+function must(option: string, isMeant: boolean): void {
+  if (!isMeant) throw new TypeError(`\`${option}\` is wrong.`);
+}

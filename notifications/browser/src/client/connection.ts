@@ -1,7 +1,7 @@
 /** One socket, from its opening to its end. It outlives nothing and retries nothing. */
 import { CloseCode } from "./codes.ts";
 import { decode } from "./decode.ts";
-import { type Down, closed, failed, unauthenticated } from "./down.ts";
+import { type Down, closed, failed, refused, unauthenticated } from "./down.ts";
 import type { Cancel, Environment, Socket } from "./environment.ts";
 import { asError, type NotificationError } from "./errors.ts";
 import type {
@@ -13,6 +13,7 @@ import type {
   ServerFrame,
 } from "./frames.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import type { NotificationClientConfig } from "./types.ts";
 
 /** For token, handshake and auth together. The server gives auth alone 5 s. */
 const OPEN_TIMEOUT = 15_000;
@@ -38,10 +39,8 @@ export interface ConnectionEvents {
 
 export type Phase = "token" | "connecting" | "connected";
 
-export interface Pace {
-  readonly interval: number | undefined;
-  readonly timeout: number | undefined;
-}
+/** The application's wishes; the server's figures apply where they are absent. */
+export type Pace = Pick<NotificationClientConfig, "heartbeatInterval" | "heartbeatTimeout">;
 
 export class Connection {
   readonly #environment: Environment;
@@ -57,7 +56,6 @@ export class Connection {
   #refusal: NotificationError | undefined;
   #farewell: Disconnect | undefined;
 
-  /** @param pace the application's wishes; the server's figures apply where they are absent. */
   constructor(environment: Environment, pace: Pace, events: ConnectionEvents) {
     this.#environment = environment;
     this.#pace = pace;
@@ -83,7 +81,7 @@ export class Connection {
   }
 
   send(frame: ClientFrame): void {
-    this.sendText(frame.type, JSON.stringify(frame), "id" in frame ? frame.id : undefined);
+    this.sendText(frame.type, JSON.stringify(frame), idOf(frame));
   }
 
   /** @param id the request's, to find it in the debug output. */
@@ -127,9 +125,10 @@ export class Connection {
           this.#environment.debug("received", (data as { length?: number }).length);
           decode(data, this.#sink);
         },
-        closed: (code, retryAfter) => {
+        closed: (code, refusal, cause) => {
           this.#onClosed?.();
-          this.abort(closed(code, this.#farewell, this.#refusal, retryAfter));
+          const why = this.#refusal ?? cause;
+          this.abort(refusal ? refused(refusal) : closed(code, this.#farewell, why));
         },
       });
     } catch (error) {
@@ -164,15 +163,15 @@ export class Connection {
       this.#environment,
       {
         // Not longer than the server's: it closes who is silent for two of its intervals.
-        interval: Math.min(this.#pace.interval ?? interval, interval),
-        timeout: this.#pace.timeout ?? timeout,
+        interval: Math.min(this.#pace.heartbeatInterval ?? interval, interval),
+        timeout: this.#pace.heartbeatTimeout ?? timeout,
       },
       {
         ping: (t) => {
           this.send({ type: "ping", t });
         },
         dead: () => {
-          this.abort(failed("timeout", "The server stopped answering.", true));
+          this.abort(failed("timeout", "The server did not answer in time.", true));
         },
       },
     );
@@ -198,7 +197,7 @@ export class Connection {
   }
 }
 
-function idOf(frame: ServerFrame): RequestId | undefined {
+function idOf(frame: ClientFrame | ServerFrame): RequestId | undefined {
   const { message, id } = frame as { message?: { id: string }; id?: RequestId };
   return message?.id ?? id;
 }

@@ -1,5 +1,6 @@
 /** The parts of a client, put together: each takes what it needs of the others from here. */
 import { Acknowledger } from "./acknowledger.ts";
+import { check } from "./config.ts";
 import { Backlog } from "./delivery.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { type ConnectionError, NotificationError } from "./errors.ts";
@@ -33,7 +34,9 @@ export class Core {
   });
   readonly refresher: Refresher;
   readonly replays: Replays;
-  readonly requests = new Requests();
+  readonly requests = new Requests((frame) => {
+    this.link.send(frame);
+  });
   readonly state: StateManager;
   readonly statistics = new Statistics();
   readonly subscriptions: Subscriptions;
@@ -45,6 +48,7 @@ export class Core {
   #unhide: Cancel | undefined;
 
   constructor(config: NotificationClientConfig, surroundings: Environment) {
+    check(config);
     const debug = config.debug === true ? surroundings.debug : (): void => undefined;
     this.config = config;
     this.environment = { ...surroundings, debug };
@@ -60,7 +64,8 @@ export class Core {
     this.link.machine.listen((state) => {
       // Before the application's listeners, which may look at the figures.
       if (state.status === "connected") {
-        this.statistics.connected(state.latency, surroundings.now());
+        const { latency } = state;
+        this.statistics.connected(latency, surroundings.now(), surroundings.elapsed());
       }
       debug(state.status, state);
     });
@@ -143,11 +148,15 @@ export class Core {
     this.inbox.lost();
   }
 
-  ended(error: ConnectionError): void {
+  ending(error: ConnectionError): void {
     this.#unhide?.();
     this.#unhide = undefined;
+    this.environment.leave?.();
     this.outbox.abandon(error);
     this.replays.abandon(error);
+  }
+
+  ended(error: ConnectionError): void {
     if (error.reason !== "client_initiated") {
       this.events.emit({ type: "connection_ended", error });
     }
@@ -159,8 +168,7 @@ export class Core {
   restored(): void {
     const subscriptionIds = this.subscriptions.entries.heldIds();
     if (this.#hadSession && subscriptionIds.length > 0) {
-      const id = this.requests.newId();
-      this.requests.expect(id, {
+      this.requests.ask({ type: "verify", subscriptionIds }, {
         ok: (frame) => {
           if (frame.type !== "verified") return;
           for (const { subscriptionId, code } of frame.inactive) {
@@ -172,7 +180,6 @@ export class Core {
           this.events.emit({ type: "server_error", error });
         },
       });
-      this.link.send({ type: "verify", id, subscriptionIds });
     }
     this.outbox.resume();
   }
@@ -185,9 +192,7 @@ export class Core {
       this.#sessionId = place.sessionId;
       this.progress.reset(place.cursor);
     }
-    for (const { topic, options, createdAt } of subscriptions) {
-      this.subscriptions.recall(topic, options, createdAt);
-    }
+    for (const one of subscriptions) this.subscriptions.recall(one);
     return remembered;
   }
 }

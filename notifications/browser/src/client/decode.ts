@@ -57,14 +57,14 @@ function decodeOne(value: unknown, sink: FrameSink): void {
     frame = { type, ...read(value) } as ServerFrame; // the table says which goes with which
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
-    const type = isWire(value) ? String(value["type"]).slice(0, 40) : typeof value;
-    sink.unreadable(`${type}: ${error.message}`);
+    const { type } = (value ?? {}) as Wire;
+    sink.unreadable(`${String(type).slice(0, 40)}: ${error.message}`);
     return;
   }
   sink.frame(frame);
 }
 
-const PRIORITIES: ReadonlySet<unknown> = new Set<Priority>(["low", "normal", "high", "urgent"]);
+const PRIORITIES: readonly unknown[] = ["low", "normal", "high", "urgent"];
 
 const readMessage = shape({
   id: text,
@@ -74,7 +74,7 @@ const readMessage = shape({
     nested(
       shape({
         // One of a later protocol is left out, and the message is not.
-        priority: ({ priority }) => (PRIORITIES.has(priority) ? (priority as Priority) : undefined),
+        priority: ({ priority }) => (PRIORITIES.includes(priority) ? (priority as Priority) : undefined),
         expiresAt: maybe(instant),
         correlationId: maybe(text),
         source: maybe(text),
@@ -86,8 +86,8 @@ const readMessage = shape({
   replayed: ({ replayed }) => (replayed === true ? replayed : undefined),
 });
 
-const readId = shape({ id: maybe(requestId) });
 const readErrorFields = shape({
+  id: maybe(requestId),
   code: text,
   message: text,
   temporary: maybe(flag),
@@ -118,7 +118,9 @@ const TABLE: Table = {
     sessionId: text,
     serverId: text,
     resumed: flag,
-    subscriptions: listed(shape({ subscriptionId: text, topic: text, createdAt: instant })),
+    subscriptions: listed(
+      shape({ subscriptionId: text, topic: text, options: maybe(object), createdAt: instant }),
+    ),
     cursor,
     heartbeat: nested(shape({ interval: amount, timeout: amount })),
     retry: maybe(nested(readRetry)),
@@ -164,8 +166,8 @@ const TABLE: Table = {
     health: maybe(amount),
   }),
   error: (wire) => {
-    const { code, message, ...details } = readErrorFields(wire);
-    return { ...readId(wire), error: new NotificationError(code, message, details) };
+    const { id, code, message, ...details } = readErrorFields(wire);
+    return { id, error: new NotificationError(code, message, details) };
   },
 };
 

@@ -1,6 +1,7 @@
 /** Why a connection ended, and whether to try again. Pure. */
 import { CloseCode, closeMeaning, closeReason, reconnects } from "./codes.ts";
 import { ConnectionError, NotificationError, asError } from "./errors.ts";
+import type { Refusal } from "./environment.ts";
 import type { Disconnect } from "./frames.ts";
 import type { DisconnectReason } from "./types.ts";
 
@@ -11,7 +12,7 @@ export interface Down {
   readonly error: ConnectionError;
   readonly retry: boolean;
   /** The server's wish, in milliseconds; it wins over the backoff. */
-  readonly retryAfter: number | undefined;
+  readonly retryAfter?: number | undefined;
   /** Present when this side dropped a connection that was well: that is no failure to count. */
   readonly own?: true;
   /** How well the server said that it is. */
@@ -22,25 +23,22 @@ export interface Down {
  * Judge a close by what came before it.
  *
  * @param farewell the `disconnect` frame: it says more than the close, which may be lost (1006).
- * @param refusal the `error` that answered `auth`.
- * @param retryAfter that of a refused upgrade.
+ * @param thrown the `error` that answered `auth`, or what the platform says.
  */
 export function closed(
   code: number,
   farewell: Disconnect | undefined,
-  refusal: NotificationError | undefined,
-  retryAfter?: number,
+  thrown: unknown,
 ): Down {
   const told = farewell?.code ?? (code === NO_CODE ? CloseCode.ABNORMAL : code);
-  const message = farewell?.reason || refusal?.message || closeMeaning(told);
-  const error = new ConnectionError(closeReason(told), message, {
-    closeCode: told,
-    cause: refusal,
-  });
+  const cause = thrown === undefined ? undefined : asError(thrown);
+  const message = farewell?.reason || cause?.message || closeMeaning(told);
+  const error = new ConnectionError(closeReason(told), message, { closeCode: told, cause });
+  const asked = cause instanceof NotificationError ? cause.retryAfter : undefined;
   return {
     error,
     retry: farewell?.reconnect ?? reconnects(told),
-    retryAfter: farewell?.retryAfter ?? refusal?.retryAfter ?? retryAfter,
+    retryAfter: farewell?.retryAfter ?? asked,
     health: farewell?.health,
   };
 }
@@ -58,9 +56,17 @@ export function unauthenticated(thrown: unknown): Down {
   };
 }
 
+/** Judge a refused upgrade: 429 and 5xx come back. No close came, so there is no close code. */
+export function refused({ status, retryAfter }: Refusal): Down {
+  const retry = status >= 500 || status === 429;
+  const reason = retry ? "network_error" : "protocol_error";
+  const message = `The server refused the connection with ${status}.`;
+  return { ...failed(reason, message, retry), retryAfter };
+}
+
 /** Judge a failure that this side noticed. */
 export function failed(reason: DisconnectReason, message: string, retry: boolean): Down {
-  return { error: new ConnectionError(reason, message), retry, retryAfter: undefined };
+  return { error: new ConnectionError(reason, message), retry };
 }
 
 /** Judge that this side gives up a connection which brings more than the handlers take. */

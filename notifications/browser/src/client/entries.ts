@@ -44,7 +44,6 @@ export class Entries {
   matching(topic: string): Entry[] {
     const exact = this.#byTopic.get(topic);
     const found = exact === undefined ? [] : [exact];
-    if (this.#patterns.length === 0) return found;
     const segments = split(topic);
     for (const entry of this.#patterns) if (matches(entry.segments, segments)) found.push(entry);
     return found;

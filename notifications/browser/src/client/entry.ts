@@ -1,13 +1,22 @@
 /** What this client has of one topic or pattern: subscriptions here, and the server's for them. */
+import type { Cursor } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
+import { encode } from "./encode.ts";
+import { NotificationError } from "./errors.ts";
+import type { Events } from "./events.ts";
+import { isWire } from "./fields.ts";
 import type { SubscribeOptions } from "./frames.ts";
+import type { Place } from "./progress.ts";
 import type { Owed } from "./replays.ts";
 import type { LocalSubscription } from "./subscription.ts";
-import { type Segments, split } from "./topics.ts";
+import { type Segments, patternProblem, split } from "./topics.ts";
 import type { SubscriptionOptions } from "./types.ts";
 
 /** Messages that wait for a handler of a subscription that has none. */
 export const MAX_KEPT = 1_000;
+
+/** `asked`: whether it is of a replay that was owed. */
+type Kept = readonly [delivery: Delivery, asked: boolean];
 
 export class Entry {
   readonly topic: string;
@@ -27,14 +36,15 @@ export class Entry {
   /** Whether the application knows that. */
   isTold = false;
   owed: Owed | undefined;
+  /** Of the replay with which it began. */
+  place: Place | undefined;
   /** Bound MAX_KEPT, policy: the oldest is let go, and the application hears of the first. */
-  #kept: Delivery[] = [];
+  #kept: Kept[] = [];
   #hasOverflowed = false;
-  readonly #overflowed: () => void;
+  readonly #events: Events;
 
-  /** @param overflowed called when, for the first time, a message is let go. */
-  constructor(topic: string, options: SubscribeOptions, createdAt: Date, overflowed: () => void) {
-    this.#overflowed = overflowed;
+  constructor(topic: string, options: SubscribeOptions, createdAt: Date, events: Events) {
+    this.#events = events;
     this.topic = topic;
     this.segments = split(topic);
     this.options = options;
@@ -48,16 +58,23 @@ export class Entry {
     return waiting;
   }
 
+  /** Where that replay goes on after a reload; undefined when all of it has been handled. */
+  get replayFrom(): Cursor | undefined {
+    const isOpen = this.owed !== undefined || this.place?.running;
+    return isOpen ? this.place?.snapshot() : undefined;
+  }
+
   /** @param asked whether it is of the replay that is owed. */
   deliver(delivery: Delivery, asked: boolean): void {
     for (const local of [...this.locals]) local.deliver(delivery, asked);
     if (!this.isOrphan) return;
     delivery.take();
-    this.#kept.push(delivery);
+    this.#kept.push([delivery, asked]);
     if (this.#kept.length <= MAX_KEPT) return;
-    this.#kept.shift()?.settle();
-    if (!this.#hasOverflowed) this.#overflowed();
+    this.#kept.shift()?.[0].settle();
+    if (this.#hasOverflowed) return;
     this.#hasOverflowed = true;
+    this.#events.emit({ type: "gap", reason: "NO_HANDLER", topic: this.topic });
   }
 
   /** Confirm who waits for it, and hand over what waits for them. */
@@ -68,8 +85,8 @@ export class Entry {
     }
     if (this.locals.size === 0) return;
     this.isOrphan = this.#hasOverflowed = false;
-    for (const delivery of this.letGo()) {
-      for (const local of [...this.locals]) local.deliver(delivery, false);
+    for (const [delivery, asked] of this.#letGo()) {
+      for (const local of [...this.locals]) local.deliver(delivery, asked);
       delivery.settle();
     }
   }
@@ -80,18 +97,37 @@ export class Entry {
     for (const local of [...this.locals]) local.release(owed);
   }
 
-  /** Give back what waits for a handler, to be settled. */
-  letGo(): Delivery[] {
+  /** Let what waits for a handler count as handled. */
+  settleKept(): void {
+    for (const [delivery] of this.#letGo()) delivery.settle();
+  }
+
+  #letGo(): readonly Kept[] {
     const kept = this.#kept;
     this.#kept = [];
     return kept;
   }
 }
 
-/** Pick what is the server's business. */
-export function wireOptions(options: SubscriptionOptions): SubscribeOptions {
+/**
+ * Copy what is the server's business: what the application changes later is not sent.
+ *
+ * @throws {NotificationError} `BAD_TOPIC`, or `BAD_FRAME` where it can not be sent.
+ */
+export function wireOptions(topic: string, options: SubscriptionOptions): SubscribeOptions {
+  const problem = patternProblem(topic);
+  if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
   const { replayMissed, maxReplayAge, since, serverFilter, batch } = options;
-  return { replayMissed, maxReplayAge, since, filter: serverFilter, batch };
+  const wire = { replayMissed, maxReplayAge, since, filter: serverFilter, batch };
+  return (JSON.parse(encode({ options: wire })) as { options: SubscribeOptions }).options;
+}
+
+/** Whether what the server holds with `held` sends what `wanted` asks for. */
+export function serves(held: SubscribeOptions, wanted: SubscribeOptions): boolean {
+  const terms = ({ maxReplayAge, filter, batch }: SubscribeOptions): string =>
+    textOf([maxReplayAge, filter, batch]);
+  const isWhole = held.replayMissed !== false || wanted.replayMissed === false;
+  return isWhole && terms(held) === terms(wanted);
 }
 
 /** Whether anything in it is set. */
@@ -99,9 +135,16 @@ export function hasFields(object: object): boolean {
   return Object.values(object).some((value) => value !== undefined);
 }
 
-/** Whether two subscriptions can share the server's. */
+/** Whether two subscriptions can share the server's. Where they begin is each one's own affair. */
 export function agree(one: SubscribeOptions, other: SubscribeOptions): boolean {
-  const terms = ({ replayMissed, maxReplayAge, since, filter }: SubscribeOptions): string =>
-    JSON.stringify([replayMissed, maxReplayAge, since, filter]);
+  const terms = ({ replayMissed, maxReplayAge, filter }: SubscribeOptions): string =>
+    textOf([replayMissed, maxReplayAge, filter]);
   return terms(one) === terms(other);
+}
+
+/** Equal for equal values: a server may give names back in another order. */
+function textOf(value: unknown): string {
+  return JSON.stringify(value, (_name, one: unknown) =>
+    isWire(one) ? Object.fromEntries(Object.entries(one).sort()) : one,
+  );
 }

@@ -13,9 +13,17 @@ export interface SocketEvents {
   /**
    * The last event, exactly once.
    *
-   * @param retryAfter what a refused upgrade asked for, in milliseconds, where it can be seen.
+   * @param refusal how the upgrade was answered, where that can be seen.
+   * @param cause the platform's error, where it tells one.
    */
-  closed(code: number, retryAfter?: number): void;
+  closed(code: number, refusal?: Refusal, cause?: unknown): void;
+}
+
+/** An upgrade that was answered with an HTTP status. */
+export interface Refusal {
+  readonly status: number;
+  /** Milliseconds. */
+  readonly retryAfter: number | undefined;
 }
 
 /** What is used of a WebSocket. The browser's is one, and that of the package `ws`. */
@@ -45,6 +53,8 @@ export interface Environment {
   newId(): string;
   /** Wait for this before a socket is opened. */
   prepare?(): Promise<void>;
+  /** No socket will be opened before the next `connect`. */
+  leave?(): void;
   /** Open a socket; its events come later, never during this call. */
   open(url: string, protocol: string, events: SocketEvents): Socket;
   /** What this client is, where the application does not say. */

@@ -40,9 +40,9 @@ const HINTS: Readonly<Record<DisconnectReason, string>> = {
   client_initiated: "Call connect() to come back.",
   server_initiated: "Ask the operator, or look for another client with this clientId.",
   network_error: "Check the URL, the network and the server.",
-  authentication_failed: "Get a new token: give `auth` a function that fetches one.",
+  authentication_failed: "Give `auth` a function that fetches a token.",
   timeout: "Check the URL, the network and the server.",
-  protocol_error: "Check the URL, and the versions of both sides.",
+  protocol_error: "Check the URL and the versions of both sides.",
 };
 
 /** A connection that failed or ended. */
@@ -59,7 +59,7 @@ export class ConnectionError extends Error {
     message: string,
     details: { closeCode?: number | undefined; cause?: unknown } = {},
   ) {
-    super(message, "cause" in details ? { cause: details.cause } : undefined);
+    super(message, details);
     this.reason = reason;
     this.hint = HINTS[reason];
     this.closeCode = details.closeCode;

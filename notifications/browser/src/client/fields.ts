@@ -56,7 +56,7 @@ export function nested<T>(read: (wire: Wire) => T): Reader<T> {
 export function listed<T>(read: (wire: Wire) => T): Reader<T[]> {
   const list = tested(
     (value): value is Wire[] => Array.isArray(value) && value.every(isWire),
-    "a list of objects",
+    "a list",
   );
   return (wire, key) => list(wire, key).map(read);
 }
@@ -89,29 +89,24 @@ export function requestId(wire: Wire, key: string): number | string {
 }
 
 export function instant(wire: Wire, key: string): Date {
-  const value = wire[key];
-  const date = typeof value === "string" ? new Date(value) : undefined;
-  return date !== undefined && !Number.isNaN(date.getTime()) ? date : wrong(key, "an instant");
+  const date = new Date(text(wire, key));
+  return Number.isNaN(date.getTime()) ? wrong(key, "an instant") : date;
 }
 
-export function position(wire: Wire, key: string): Position {
-  const value = wire[key];
-  if (Array.isArray(value) && value.length === 2) {
-    const [partition, offset]: readonly unknown[] = value;
-    if (isCount(partition) && isCount(offset)) return [partition, offset];
-  }
-  return wrong(key, "a position");
-}
+export const position = tested(
+  (value): value is Position =>
+    Array.isArray(value) && value.length === 2 && value.every(isCount),
+  "a position",
+);
 
-export function cursor(wire: Wire, key: string): Cursor {
-  const value = object(wire, key);
-  const offsets: Record<string, number> = {};
-  for (const [partition, offset] of Object.entries(object(value, "offsets"))) {
-    if (!/^\d{1,15}$/.test(partition) || !isCount(offset)) return wrong(key, "a cursor");
-    offsets[partition] = offset;
-  }
-  return { epoch: text(value, "epoch"), offsets };
-}
+const offsets = tested(
+  (value): value is Cursor["offsets"] =>
+    isWire(value) &&
+    Object.entries(value).every(([key, offset]) => /^\d{1,15}$/.test(key) && isCount(offset)),
+  "a cursor",
+);
+
+export const cursor = nested(shape({ epoch: text, offsets }));
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;

@@ -14,6 +14,8 @@ export type RequestId = number | string;
 export interface HeldSubscription {
   readonly subscriptionId: string;
   readonly topic: string;
+  /** As subscribed; absent counts as none. */
+  readonly options?: SubscribeOptions;
   readonly createdAt: Date;
 }
 
@@ -93,7 +95,7 @@ export interface Refreshed {
 
 export interface ErrorFrame {
   readonly type: "error";
-  readonly id?: RequestId;
+  readonly id?: RequestId | undefined;
   readonly error: NotificationError;
 }
 

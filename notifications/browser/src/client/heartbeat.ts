@@ -4,6 +4,11 @@ import type { Cancel, Environment } from "./environment.ts";
 /** A deadline that fires this much late says that we slept, not that the server is gone. */
 const SLEPT = 1_000;
 
+export interface HeartbeatPace {
+  readonly interval: number;
+  readonly timeout: number;
+}
+
 export interface HeartbeatEvents {
   ping(t: number): void;
   dead(): void;
@@ -16,25 +21,23 @@ export interface HeartbeatEvents {
  */
 export class Heartbeat {
   readonly #environment: Environment;
-  readonly #interval: number;
-  readonly #timeout: number;
+  readonly #pace: HeartbeatPace;
   readonly #events: HeartbeatEvents;
   #beat: Cancel | undefined;
   #deadline: Cancel | undefined;
 
   constructor(
     environment: Environment,
-    pace: { readonly interval: number; readonly timeout: number },
+    pace: HeartbeatPace,
     events: HeartbeatEvents,
   ) {
     this.#environment = environment;
-    this.#interval = pace.interval;
-    this.#timeout = pace.timeout;
+    this.#pace = pace;
     this.#events = events;
   }
 
   start(): void {
-    this.#beat = this.#environment.after(this.#interval, () => {
+    this.#beat = this.#environment.after(this.#pace.interval, () => {
       this.start();
       this.probe();
     });
@@ -53,17 +56,17 @@ export class Heartbeat {
 
   /** A frame came. */
   alive(): void {
-    if (this.#deadline === undefined) return;
-    this.#deadline();
+    this.#deadline?.();
     this.#deadline = undefined;
   }
 
   /** @param patient whether a late deadline asks again: once, or sleep would hide a death. */
   #ask(patient: boolean): void {
     const askedAt = this.#environment.now();
-    this.#deadline = this.#environment.after(this.#timeout, () => {
+    const { timeout } = this.#pace;
+    this.#deadline = this.#environment.after(timeout, () => {
       this.#deadline = undefined;
-      const late = this.#environment.now() - askedAt - this.#timeout;
+      const late = this.#environment.now() - askedAt - timeout;
       if (patient && late > SLEPT) this.#ask(false);
       else this.#events.dead();
     });

@@ -10,7 +10,7 @@ export interface IdLocks {
 }
 
 /** A tab that reloads frees its lock within this time; longer means that another tab lives. */
-const LOCK_WAIT = 250;
+const LOCK_WAIT = 2e3;
 
 /**
  * Take a clientId for the life of the page; false when another page holds it.
@@ -22,14 +22,13 @@ const LOCK_WAIT = 250;
 export async function claimClientId(locks: IdLocks | undefined, id: string): Promise<boolean> {
   if (locks === undefined) return true;
   return new Promise((resolve) => {
-    const forever = new Promise<void>(() => undefined);
     locks
       .request(`bellwether.${id}`, { signal: AbortSignal.timeout(LOCK_WAIT) }, () => {
         resolve(true);
-        return forever;
+        return new Promise(() => undefined); // until the page is gone
       })
       .catch((error: unknown) => {
-        resolve(!(error instanceof DOMException && error.name === "TimeoutError"));
+        resolve((error as Error).name !== "TimeoutError");
       });
   });
 }

@@ -52,7 +52,7 @@ export class Inbox {
     const isLost = from !== undefined && !frame.resumed;
     if (from === undefined) progress.reset(frame.cursor);
     if (isLost) this.#held = [];
-    subscriptions.restore(frame.subscriptions, from, progress.seen());
+    subscriptions.restore(frame.subscriptions, from);
     const own = isLost ? this.#inPlaceOfSession(from, frame.cursor) : undefined;
     if (!this.#resuming) replays.open(own);
   }
@@ -63,14 +63,14 @@ export class Inbox {
   }
 
   take(frame: ServerFrame): void {
-    const { events, progress, requests } = this.#context;
+    if (frame.type === "pong") this.#measure(frame.t);
     const isOrdered = frame.type === "message" || frame.type === "pong" || frame.type === "gap";
-    if (this.#held !== undefined && isOrdered && !isReplayed(frame)) {
-      if (frame.type === "pong") this.#measure(frame.t);
-      this.#held.push(frame.type === "pong" ? { type: "pong", cursor: frame.cursor } : frame);
-      if (this.#held.length > MAX_WAITING) this.#context.link.drop();
-      return;
-    }
+    if (this.#held === undefined || !isOrdered || isReplayed(frame)) this.#apply(frame);
+    else if (this.#held.push(frame) > MAX_WAITING) this.#context.link.drop();
+  }
+
+  #apply(frame: ServerFrame): void {
+    const { events, progress, requests } = this.#context;
     if (frame.type === "replay_complete" && frame.id !== undefined) progress.merge(frame.cursor);
     if ("id" in frame && requests.answer(frame.id, frame)) return;
     switch (frame.type) {
@@ -78,7 +78,6 @@ export class Inbox {
         this.#message(frame.message);
         return;
       case "pong":
-        this.#measure(frame.t);
         progress.merge(frame.cursor);
         return;
       case "gap":
@@ -93,7 +92,7 @@ export class Inbox {
         void this.#context.refresher.refresh();
         return;
       case "subscribed":
-        this.#context.subscriptions.adopt(frame.topic, frame.subscriptionId); // others began it
+        this.#context.subscriptions.adopt(frame); // others began it
         return;
       case "unsubscribed":
         this.#unsubscribed(frame);
@@ -129,7 +128,7 @@ export class Inbox {
     const only = isOwed ? owed.target : undefined;
     const targets = only === undefined ? subscriptions.entries.matching(topic) : [only];
     for (const target of targets) target.deliver(delivery, isOwed);
-    progress.handled(position, delivery);
+    progress.handled(position, delivery, isOwed ? owed.place : undefined);
   }
 
   /** The replay that follows a resume has ended. */
@@ -138,8 +137,8 @@ export class Inbox {
     // A resume that failed sets the cursor: one that lay above the head would drop live messages.
     if (frame.recovered) this.#context.progress.merge(frame.cursor);
     else this.#context.progress.reset(frame.cursor);
-    this.replayed(frame);
     this.#context.replays.open();
+    this.replayed(frame); // the last: who hears of it may disconnect
   }
 
   /** The session is gone: ask for what came after our own cursor, and hold what comes live. */
@@ -148,7 +147,7 @@ export class Inbox {
     const follow = (): void => {
       const held = this.#held ?? [];
       this.#held = undefined;
-      for (const frame of held) this.take(frame);
+      for (const frame of held) this.#apply(frame);
     };
     const giveUp = (): void => {
       progress.reset(head);
@@ -158,7 +157,7 @@ export class Inbox {
     return {
       isOwn: true,
       brought: new CursorTrack(),
-      ask: (id) => ({ type: "replay", id, cursor }),
+      ask: () => ({ type: "replay", cursor }),
       done: (frame) => {
         if (frame.recovered) {
           this.replayed(frame);

@@ -6,8 +6,13 @@ import type { Cancel, Environment } from "./environment.ts";
 import { ConnectionError } from "./errors.ts";
 import type { AuthFrame, AuthSuccess, ClientFrame, RequestId, ServerFrame } from "./frames.ts";
 import { RetryController } from "./retry.ts";
-import { StateMachine } from "./state.ts";
-import type { Circuit, DisconnectReason, NotificationClientConfig } from "./types.ts";
+import { type StateEvent, StateMachine } from "./state.ts";
+import type {
+  Circuit,
+  ConnectionState,
+  DisconnectReason,
+  NotificationClientConfig,
+} from "./types.ts";
 
 export interface LinkEvents {
   /** Make the first frame of a connection. `attempt`: the number of the retry, 0 at first. */
@@ -19,7 +24,9 @@ export interface LinkEvents {
   circuit(circuit: Circuit): void;
   /** The connection is gone. */
   lost(): void;
-  /** No other will follow. */
+  /** No other will follow; it is not told yet. */
+  ending(error: ConnectionError): void;
+  /** The same, when the state says so: who hears of it may connect again. */
   ended(error: ConnectionError): void;
 }
 
@@ -110,10 +117,8 @@ export class Link {
     if (this.#isBlocked && this.machine.state.status === "reconnecting") return;
     this.#retry?.();
     this.#retry = undefined;
-    const { heartbeatInterval: interval, heartbeatTimeout: timeout, url } = this.#config;
-    const pace = { interval, timeout };
     const events = this.#events;
-    const connection: Connection = new Connection(this.#environment, pace, {
+    const connection: Connection = new Connection(this.#environment, this.#config, {
       frame: (frame) => {
         events.frame(frame);
       },
@@ -139,7 +144,7 @@ export class Link {
     if (this.#connection !== connection) return; // a listener disconnected
     this.retries.tokens.pass();
     this.tellCircuit();
-    void connection.start(url, () => events.hello(attempt, this.#lastReason));
+    void connection.start(this.#config.url, () => events.hello(attempt, this.#lastReason));
   }
 
   #accepted(connection: Connection, frame: AuthSuccess, latency: number): void {
@@ -148,10 +153,10 @@ export class Link {
     const connectedAt = new Date(this.#environment.now());
     this.#connectedAt = { date: connectedAt, elapsed: this.#environment.elapsed() };
     const { serverId } = frame;
-    this.machine.move("establish", { status: "connected", connectedAt, serverId, latency });
-    this.tellCircuit();
+    this.#move("establish", { status: "connected", connectedAt, serverId, latency });
     if (this.#connection !== connection) return; // a listener disconnected
     this.#events.accepted(frame);
+    if (this.#connection !== connection) this.#events.lost(); // what heard of it disconnected
     this.#waiter?.resolve();
     this.#waiting = this.#waiter = undefined;
     if (this.#isBlocked) this.drop();
@@ -177,14 +182,13 @@ export class Link {
     this.#retry = this.#environment.after(plan.delay, () => {
       this.#try();
     });
-    this.machine.move("lose", {
+    this.#move("lose", {
       status: "reconnecting",
       attempt: Math.max(1, this.retries.attempt),
       lastError: error,
       nextRetryAt: new Date(at.getTime() + plan.delay),
       backoffDelay: plan.delay,
     });
-    this.tellCircuit();
   }
 
   /** The server wants another token, and a configured string is all there is. */
@@ -200,15 +204,20 @@ export class Link {
     this.#waiting = this.#waiter = undefined;
     this.#lastReason = error.reason;
     this.#events.lost();
-    this.#events.ended(error);
+    this.#events.ending(error);
     const last = this.#connectedAt?.date;
-    this.machine.move("end", {
+    this.#move("end", {
       status: "disconnected",
       reason: error.reason,
       ...(last === undefined ? {} : { lastConnectedAt: last }),
     });
-    this.tellCircuit();
     waiter?.reject(error);
+    this.#events.ended(error);
+  }
+
+  #move(event: StateEvent, state: ConnectionState): void {
+    this.machine.move(event, state);
+    this.tellCircuit();
   }
 
   /** Tell of a breaker that changed; after the transition that goes with it. */

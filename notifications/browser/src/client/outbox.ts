@@ -1,4 +1,5 @@
 /** Publishes on their way: waiting for a connection, or sent and not yet answered. */
+import { encode } from "./encode.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { ConnectionError, NotificationError } from "./errors.ts";
 import type { Published } from "./frames.ts";
@@ -27,7 +28,7 @@ const DEFAULT_FRAME_BYTES = 65_536;
 
 export interface OutboxContext {
   readonly config: Pick<NotificationClientConfig, "queueConfig">;
-  readonly environment: Pick<Environment, "after" | "now" | "newId">;
+  readonly environment: Pick<Environment, "after" | "elapsed" | "newId">;
   readonly link: Pick<Link, "sendText">;
   readonly requests: Requests;
 }
@@ -48,9 +49,9 @@ interface Parcel {
 export class Outbox {
   readonly #context: OutboxContext;
   readonly #config: QueueConfig;
-  #waiting: Parcel[] = [];
+  readonly #waiting: Parcel[] = [];
   /** Sent before, and lost without an answer or refused for now: these go first. */
-  #again: Parcel[] = [];
+  readonly #again: Parcel[] = [];
   readonly #sent = new Map<number, Parcel>();
   #online = false;
   #frameBytes = DEFAULT_FRAME_BYTES;
@@ -69,12 +70,12 @@ export class Outbox {
     const { maxSize, overflowStrategy } = this.#config;
     const isFull = !this.#isFree() && this.#waiting.length >= maxSize;
     if (isFull && overflowStrategy === "reject") {
-      throw queueError("QUEUE_FULL", `${maxSize} publishes wait: try again later.`);
+      throw queueError("QUEUE_FULL", tooMany(maxSize));
     }
     return new Promise((resolve, reject) => {
       const id = this.#context.requests.newId();
       const text = this.#encode(id, topic, payload, options);
-      this.#waiting.push({ id, text, queuedAt: this.#context.environment.now(), resolve, reject });
+      this.#waiting.push({ id, text, queuedAt: this.#context.environment.elapsed(), resolve, reject });
       this.#flush();
       this.#bound();
       this.#watchAge();
@@ -98,17 +99,15 @@ export class Outbox {
     this.#online = false;
     this.#pause?.();
     this.#pause = undefined;
-    this.#again = [...this.#sent.values(), ...this.#again].sort((one, other) => one.id - other.id);
+    this.#putBack(...this.#sent.values());
     this.#sent.clear();
     this.#watchAge();
   }
 
   /** No connection will follow: reject everything. */
   abandon(error: ConnectionError): void {
-    const all = [...this.#sent.values(), ...this.#again, ...this.#waiting];
+    const all = [...this.#sent.values(), ...this.#again.splice(0), ...this.#waiting.splice(0)];
     this.#sent.clear();
-    this.#waiting = [];
-    this.#again = [];
     this.#watchAge();
     for (const parcel of all) parcel.reject(error);
   }
@@ -118,7 +117,8 @@ export class Outbox {
     const problem = topicProblem(topic);
     if (problem !== undefined) throw new NotificationError("BAD_TOPIC", problem);
     const { idempotencyKey = this.#context.environment.newId(), ...metadata } = options;
-    const text = JSON.stringify({
+    metadata.expiresAt?.toISOString(); // throws for an invalid date, which JSON would make null
+    const text = encode({
       type: "publish",
       id,
       topic,
@@ -126,10 +126,9 @@ export class Outbox {
       metadata: hasFields(metadata) ? metadata : undefined,
       idempotencyKey,
     });
-    // A server closes for good on a larger one. UTF-8 takes at most 3 bytes per UTF-16 unit.
-    const large = text.length * 3 > this.#frameBytes;
-    if (large && new TextEncoder().encode(text).length > this.#frameBytes) {
-      throw new NotificationError("PAYLOAD_TOO_LARGE", "Send a smaller payload, or a link to it.");
+    // A server closes for good on a larger one.
+    if (new TextEncoder().encode(text).length > this.#frameBytes) {
+      throw new NotificationError("PAYLOAD_TOO_LARGE", "Send a smaller payload.");
     }
     return text;
   }
@@ -169,8 +168,7 @@ export class Outbox {
 
   /** Put a parcel back in its place, and send nothing for a while. */
   #hold(parcel: Parcel, delay: number): void {
-    const later = this.#again.findIndex((other) => other.id > parcel.id);
-    this.#again.splice(later === -1 ? this.#again.length : later, 0, parcel);
+    this.#putBack(parcel);
     this.#watchAge();
     this.#pause?.();
     this.#pause = this.#context.environment.after(delay, () => {
@@ -179,12 +177,17 @@ export class Outbox {
     });
   }
 
+  #putBack(...parcels: Parcel[]): void {
+    this.#again.push(...parcels);
+    this.#again.sort((one, other) => one.id - other.id);
+  }
+
   #bound(): void {
     const { maxSize, overflowStrategy } = this.#config;
     while (this.#waiting.length > maxSize) {
       const isOldest = overflowStrategy === "drop-oldest";
       const out = isOldest ? this.#waiting.shift() : this.#waiting.pop();
-      out?.reject(queueError("DROPPED", `More than ${maxSize} publishes wait.`));
+      out?.reject(queueError("DROPPED", tooMany(maxSize)));
     }
   }
 
@@ -193,7 +196,7 @@ export class Outbox {
     this.#expiry?.();
     this.#expiry = undefined;
     const { maxAge } = this.#config;
-    const now = this.#context.environment.now();
+    const now = this.#context.environment.elapsed();
     for (const queue of [this.#again, this.#waiting]) {
       for (let head = queue[0]; head !== undefined; head = queue[0]) {
         const left = head.queuedAt + maxAge - now;
@@ -202,7 +205,7 @@ export class Outbox {
           return;
         }
         queue.shift();
-        head.reject(queueError("EXPIRED", "It waited too long for a connection."));
+        head.reject(queueError("EXPIRED", "It waited too long."));
       }
     }
   }
@@ -216,6 +219,10 @@ export class Outbox {
 
 function published({ type, messageId, ...rest }: Published): PublishedMessage {
   return { ...rest, id: messageId };
+}
+
+function tooMany(maxSize: number): string {
+  return `${maxSize} publishes wait: try again later.`;
 }
 
 /** What the queue refuses: the same publish may succeed later. */

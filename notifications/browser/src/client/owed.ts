@@ -2,28 +2,27 @@
 import { type Cursor, CursorTrack } from "./cursor.ts";
 import type { Entry } from "./entry.ts";
 import { NotificationError } from "./errors.ts";
-import type { ReplayComplete, RequestId } from "./frames.ts";
+import type { ReplayComplete, SubscribeOptions } from "./frames.ts";
+import { Place } from "./progress.ts";
 import type { Owed } from "./replays.ts";
+import type { SubscriptionsContext } from "./subscriptions-context.ts";
 import type { LocalSubscription } from "./subscription.ts";
 import type { ReplayResult } from "./types.ts";
 
 export interface OwedContext {
-  /** Where a subscription with `replayMissed` begins on this connection. */
-  base(): Cursor;
+  readonly parts: Pick<SubscriptionsContext, "events" | "inbox">;
   confirm(entry: Entry, subscriptionId: string): void;
   /** The server refused the subscription; true: ask again later. */
   refused(entry: Entry, error: NotificationError): boolean;
-  /** A replay ended: all of it has come, or the frame says why not. */
-  ended(topic: string, frame: ReplayComplete): void;
-  /** A replay was cut off, and can not be had again. */
-  lost(topic: string): void;
 }
 
-/** What a subscription asked for that was there before, when the server lost it. */
+/** What a subscription asks for that was there before. */
 export interface Restoring {
   readonly since: Cursor;
+  /** Whether this is the rest of a replay that a reload cut off; otherwise the server lost it. */
+  readonly isCutOff?: boolean;
   /** What its handlers have been given after that. */
-  readonly brought: CursorTrack;
+  readonly brought?: CursorTrack | undefined;
 }
 
 /**
@@ -33,20 +32,28 @@ export interface Restoring {
  * for again by `replay`, from the place where it had begun.
  */
 export function beginning(entry: Entry, context: OwedContext, restoring?: Restoring): Owed {
-  /** For `replay`: where it began. */
-  let begin: Cursor | undefined;
   /** For another `subscribe`, when the server has lost what it had confirmed: it begins here. */
   let again = restoring?.since;
+  /** For `replay`: where it began. */
+  let begin = restoring?.isCutOff === true ? again : undefined;
+  // The newest n of then are asked for anew where the server has lost what they bound.
+  if (begin !== undefined && isNewest(entry.options.since)) again = undefined;
+  const place = (entry.place = new Place());
+  if (restoring !== undefined) place.reset(restoring.since);
+  /** It was cut off, and can not be had again. */
+  const lost = (): void => {
+    context.parts.events.emit({ type: "gap", reason: "CONNECTION_LOST", topic: entry.topic });
+  };
   const owed: Owed = {
     target: entry,
     segments: entry.segments,
+    place,
     brought: restoring?.brought ?? new CursorTrack(),
-    ask(id) {
+    ask() {
       const { topic, heldId } = entry;
-      if (owed.isOver === true) return undefined;
       if (heldId !== undefined) {
         if (begin !== undefined) {
-          return { type: "replay", id, cursor: begin, subscriptionId: heldId };
+          return { type: "replay", cursor: begin, subscriptionId: heldId };
         }
         entry.release(owed); // it was held before we asked: the resume brought what was missed
         return undefined;
@@ -55,27 +62,26 @@ export function beginning(entry: Entry, context: OwedContext, restoring?: Restor
       const { replayMissed, ...rest } = entry.options;
       if (again !== undefined && entry.confirmed) {
         // The newest n of then can not be had again; what came after them can.
-        if (begin !== undefined && begin !== again) context.lost(topic);
+        if (begin !== undefined && begin !== again) lost();
         begin = again;
-        return { type: "subscribe", id, topic, options: { ...rest, since: again } };
+        return { type: "subscribe", topic, options: { ...rest, since: again } };
       }
       const { since } = rest;
-      const isNewest = since !== undefined && "last" in since;
-      again = since === undefined || isNewest ? context.base() : since;
+      again = since === undefined || isNewest(since) ? context.parts.inbox.base : since;
       // The newest n begin where the subscription does, and the server knows where that is.
-      begin = isNewest ? { epoch: again.epoch, offsets: {} } : again;
-      return { type: "subscribe", id, topic, options: entry.options };
+      begin = isNewest(since) ? { epoch: again.epoch, offsets: {} } : again;
+      place.reset(begin);
+      return { type: "subscribe", topic, options: entry.options };
     },
     subscribed({ subscriptionId }) {
       entry.asking = false;
       context.confirm(entry, subscriptionId);
     },
     done(frame) {
-      if (owed.isOver === true) return;
       // Offsets of another life compare with nothing: then what was held is all there is.
       if (frame.cursor.epoch !== begin?.epoch) owed.brought.reset(frame.cursor);
       entry.release(owed);
-      context.ended(entry.topic, frame);
+      context.parts.inbox.replayed(frame, entry.topic);
     },
     refused(error) {
       if (entry.heldId === undefined) {
@@ -88,10 +94,14 @@ export function beginning(entry: Entry, context: OwedContext, restoring?: Restor
     giveUp() {
       owed.isOver = true;
       entry.release(owed);
-      context.lost(entry.topic);
+      lost();
     },
   };
   return owed;
+}
+
+function isNewest(since: SubscribeOptions["since"]): since is { readonly last: number } {
+  return (since as { last?: number } | undefined)?.last !== undefined;
 }
 
 /** A replay that the application asked for. */
@@ -119,17 +129,15 @@ export function askedFor(asked: Asked): Owed {
   const owed: Owed = {
     ...(entry === undefined ? {} : { target: locals[0], segments: entry.segments }),
     brought: new CursorTrack(),
-    ask(id: RequestId) {
-      if (owed.isOver === true) return undefined;
+    ask() {
       const subscriptionId = entry?.heldId;
       if (entry !== undefined && (subscriptionId === undefined || locals[0]?.isActive() !== true)) {
         abandon(new NotificationError("ENDED", "This subscription has ended."));
         return undefined;
       }
-      return { type: "replay", id, cursor, subscriptionId, maxReplayAge };
+      return { type: "replay", cursor, subscriptionId, maxReplayAge };
     },
     done(frame: ReplayComplete) {
-      if (owed.isOver === true) return;
       if (frame.cursor.epoch !== cursor.epoch) owed.brought.reset(frame.cursor);
       owed.isOver = true;
       release();

@@ -2,10 +2,15 @@
 import { type Cursor, CursorTrack, type Position } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
 
-/** A message whose handlers run, or what lies between two of those: all of it is done. */
+/** How far handlers are in a replay, which was not of what lies behind the cursor. */
+export class Place extends CursorTrack {
+  /** How many of its messages have not been handled. */
+  running = 0;
+}
+
+/** A message whose handlers run, with what came behind it and is done. */
 interface Step {
   readonly life: number;
-  done: boolean;
   readonly moves: CursorTrack;
   previous: Step | undefined;
   next: Step | undefined;
@@ -16,7 +21,7 @@ interface Step {
  * handlers, in the order of the frames, and is what a resume asks from: a message whose handler was
  * cut off by a crash comes again.
  *
- * Bound of the steps: two for each message that has not been handled, which others bound.
+ * Bound of the steps: one for each message that has not been handled, which others bound.
  */
 export class Progress {
   readonly #cursor = new CursorTrack();
@@ -24,7 +29,6 @@ export class Progress {
   readonly #moved: () => void;
   /** Counts the resets: a step from before one moves nothing. */
   #life = 0;
-  #first: Step | undefined;
   #last: Step | undefined;
 
   /** @param moved called when the cursor has. */
@@ -45,7 +49,7 @@ export class Progress {
 
   /** Start from `cursor`; what runs still no longer counts. */
   reset(cursor: Cursor): void {
-    this.#first = this.#last = undefined;
+    this.#last = undefined;
     this.#life += 1;
     this.#cursor.reset(cursor);
     this.#seen.reset(cursor);
@@ -59,19 +63,33 @@ export class Progress {
     return false;
   }
 
-  /** Move past a message after its handlers, and all before it. */
-  handled(position: Position | undefined, delivery: Delivery): void {
+  /**
+   * Move past a message after its handlers, and all before it.
+   *
+   * @param place moves with it, of the replay that brought it.
+   */
+  handled(position: Position | undefined, delivery: Delivery, place?: Place): void {
     // An ephemeral message moves nothing, and holds back what comes after it all the same.
     const note = (track: CursorTrack): void => {
       if (position !== undefined) track.advance(position);
     };
     if (delivery.isSettled) {
+      if (place !== undefined) note(place);
       this.#note(note);
       return;
     }
-    const step = this.#append(false);
-    note(step.moves);
+    const previous = this.#last;
+    const moves = this.#seen.sibling(); // it must know its epoch: a cursor of another replaces
+    const step: Step = { life: this.#life, moves, previous, next: undefined };
+    if (previous !== undefined) previous.next = step;
+    this.#last = step;
+    note(moves);
+    if (place !== undefined) place.running += 1;
     delivery.whenSettled(() => {
+      if (place !== undefined) {
+        place.running -= 1;
+        note(place);
+      }
       if (step.life === this.#life) this.#close(step);
     });
   }
@@ -84,44 +102,18 @@ export class Progress {
     });
   }
 
-  /** Something is done: note it where all before it is done too, or behind what is not. */
+  /** Something is done: note it where all before it is done too, or with what is not. */
   #note(note: (track: CursorTrack) => void): void {
-    const last = this.#last;
-    if (last === undefined) {
-      note(this.#cursor);
-      this.#moved();
-    } else {
-      note((last.done ? last : this.#append(true)).moves);
-    }
+    note(this.#last?.moves ?? this.#cursor);
+    if (this.#last === undefined) this.#moved();
   }
 
-  #append(done: boolean): Step {
-    const previous = this.#last;
-    const moves = this.#seen.sibling(); // it must know its epoch: a cursor of another replaces
-    const step: Step = { life: this.#life, done, moves, previous, next: undefined };
-    if (previous === undefined) this.#first = step;
-    else previous.next = step;
-    return (this.#last = step);
-  }
-
-  #close(step: Step): void {
-    step.done = true;
-    const into = step.previous?.done === true ? this.#join(step.previous, step) : step;
-    if (into.next?.done === true) this.#join(into, into.next);
-    if (this.#first?.done !== true) return;
-    this.#cursor.follow(this.#first.moves);
-    this.#first = this.#first.next; // which is not done, or it would have been joined
-    if (this.#first === undefined) this.#last = undefined;
-    else this.#first.previous = undefined;
-    this.#moved();
-  }
-
-  /** Make one of two that are done and follow each other. */
-  #join(step: Step, after: Step): Step {
-    step.moves.follow(after.moves);
-    step.next = after.next;
-    if (after.next === undefined) this.#last = step;
-    else after.next.previous = step;
-    return step;
+  /** Take a step out: what it moves waits for the one before it, where there is one. */
+  #close({ previous, next, moves }: Step): void {
+    (previous?.moves ?? this.#cursor).follow(moves);
+    if (previous !== undefined) previous.next = next;
+    if (next === undefined) this.#last = previous;
+    else next.previous = previous;
+    if (previous === undefined) this.#moved();
   }
 }

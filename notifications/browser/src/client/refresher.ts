@@ -6,15 +6,19 @@ import type { Events } from "./events.ts";
 import type { Link } from "./link.ts";
 import type { Requests } from "./requests.ts";
 import type { NotificationClientConfig } from "./types.ts";
+import { within } from "./within.ts";
 
 /** Part of a token's life after which it is replaced, if the server has not asked before. */
 const LIFE = 0.9;
+
+/** For the function that gets a token; in a connection's beginning it has as long. */
+const TIMEOUT = 15_000;
 
 export interface RefresherContext {
   readonly config: Pick<NotificationClientConfig, "auth">;
   readonly environment: Pick<Environment, "after" | "elapsed" | "random">;
   readonly events: Events;
-  readonly link: Pick<Link, "send" | "retries" | "fail" | "tellCircuit">;
+  readonly link: Pick<Link, "retries" | "fail" | "tellCircuit">;
   readonly requests: Requests;
 }
 
@@ -58,7 +62,7 @@ export class Refresher {
     const { tokens } = link.retries;
     tokens.pass();
     try {
-      const token = await auth();
+      const token = await within(TIMEOUT, environment, auth());
       tokens.success();
       if (life === this.#life) this.#send(token);
     } catch (thrown) {
@@ -73,9 +77,8 @@ export class Refresher {
   }
 
   #send(token: string): void {
-    const { events, link, requests } = this.#context;
-    const id = requests.newId();
-    requests.expect(id, {
+    const { events, requests } = this.#context;
+    requests.ask({ type: "refresh", token }, {
       ok: (frame) => {
         if (frame.type === "refreshed") this.start(frame.expiresIn);
       },
@@ -88,7 +91,6 @@ export class Refresher {
         events.emit({ type: "server_error", error });
       },
     });
-    link.send({ type: "refresh", id, token });
   }
 
   #again(retryAfter: number | undefined): void {

@@ -3,9 +3,9 @@ import type { CursorTrack } from "./cursor.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import type { NotificationError } from "./errors.ts";
-import type { ClientFrame, ReplayComplete, RequestId, Subscribed } from "./frames.ts";
-import type { Link } from "./link.ts";
-import type { Requests } from "./requests.ts";
+import type { ClientFrame, ReplayComplete, Subscribed } from "./frames.ts";
+import type { Place } from "./progress.ts";
+import type { Requests, Unnumbered } from "./requests.ts";
 import type { Segments } from "./topics.ts";
 
 /** Wait before asking again, when the server names no time. */
@@ -22,10 +22,12 @@ export interface Owed {
   /** Whether it makes up for a session that is gone: like a resume, it brings what was not seen. */
   readonly isOwn?: boolean;
   readonly brought: CursorTrack;
+  /** How far its handlers are in it: after a reload it goes on from here. Absent: it does not. */
+  readonly place?: Place;
   /** Whether nobody waits for it any more. */
   isOver?: boolean;
   /** Make the request; undefined when nobody wants it any more. */
-  ask(id: RequestId): ClientFrame | undefined;
+  ask(): Unnumbered<ClientFrame> | undefined;
   /** The request was a `subscribe`, and this its answer, before the replay begins. */
   subscribed?(frame: Subscribed): void;
   /** All of it has come, or (`recovered` false) none of it will. */
@@ -40,7 +42,6 @@ export interface Owed {
 
 export interface ReplaysContext {
   readonly environment: Pick<Environment, "after">;
-  readonly link: Pick<Link, "send">;
   readonly requests: Requests;
 }
 
@@ -102,36 +103,32 @@ export class Replays {
     while (this.#isOpen && this.current === undefined && this.#pause === undefined) {
       const owed = this.#waiting.shift();
       if (owed === undefined) return;
-      const id = this.#context.requests.newId();
-      const frame = owed.ask(id);
-      if (frame !== undefined) this.#start(owed, id, frame);
+      const request = owed.isOver === true ? undefined : owed.ask();
+      if (request !== undefined) this.#start(owed, request);
     }
   }
 
-  #start(owed: Owed, id: RequestId, frame: ClientFrame): void {
-    const { link, requests } = this.#context;
-    const expect = (): void => {
-      requests.expect(id, {
-        ok: (answer) => {
-          if (answer.type === "replay_complete") {
-            this.current = undefined;
-            owed.done(answer);
-            this.#next();
-          } else if (answer.type === "subscribed") {
-            expect(); // its replay_complete, under the same id
-            owed.subscribed?.(answer);
-          }
-        },
-        refused: (error) => {
-          this.current = undefined;
-          if (owed.refused(error)) this.#later(owed, error.retryAfter ?? ASK_AGAIN);
-          this.#next();
-        },
-      });
-    };
+  #start(owed: Owed, request: Unnumbered<ClientFrame>): void {
     this.current = owed;
-    expect();
-    link.send(frame);
+    this.#context.requests.ask(request, {
+      ok: (answer) => {
+        if (answer.type === "subscribed") {
+          owed.subscribed?.(answer);
+          return true; // its replay_complete follows
+        }
+        if (answer.type !== "replay_complete") return false;
+        this.current = undefined;
+        if (owed.isOver !== true) owed.done(answer);
+        this.#next();
+        return false;
+      },
+      refused: (error) => {
+        const isAgain = owed.refused(error);
+        this.current = undefined;
+        if (isAgain) this.#later(owed, error.retryAfter ?? ASK_AGAIN);
+        this.#next();
+      },
+    });
   }
 
   #later(owed: Owed, delay: number): void {

@@ -1,4 +1,5 @@
 /** Keeps what has to survive a reload: who this client is, its session, its place, its topics. */
+import { isClientId } from "./config.ts";
 import type { Cursor } from "./cursor.ts";
 import type { Cancel, Environment } from "./environment.ts";
 import { asError } from "./errors.ts";
@@ -17,10 +18,13 @@ import type { SubscribeOptions } from "./frames.ts";
 import type { StateStorage } from "./storage.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import type { NotificationClientConfig } from "./types.ts";
+import { within } from "./within.ts";
 
 /** A cursor that moves is written at most so often; anything else at once. */
 const EVERY = 250;
 const VERSION = 1;
+/** A storage that takes longer has failed. */
+const TIMEOUT = 5_000;
 
 /** A session, and where its handlers are. */
 export interface Place {
@@ -28,14 +32,18 @@ export interface Place {
   readonly cursor: Cursor;
 }
 
+export interface RememberedSubscription {
+  readonly topic: string;
+  readonly options: SubscribeOptions;
+  readonly createdAt: Date;
+  /** How far the replay with which it began had come, where that was not done. */
+  readonly replayFrom?: Cursor;
+}
+
 export interface Remembered {
   readonly clientId: string;
   readonly place: Place | undefined;
-  readonly subscriptions: readonly {
-    readonly topic: string;
-    readonly options: SubscribeOptions;
-    readonly createdAt: Date;
-  }[];
+  readonly subscriptions: readonly RememberedSubscription[];
 }
 
 export interface StateContext {
@@ -84,7 +92,7 @@ export class StateManager {
     this.#timer = undefined;
     if (this.#clientId === undefined) return;
     const subscriptions = this.#context.subscriptions.entries.confirmed().map(
-      ({ topic, options, createdAt }) => ({ topic, options, createdAt }),
+      ({ topic, options, createdAt, replayFrom }) => ({ topic, options, createdAt, replayFrom }),
     );
     const state = {
       version: VERSION,
@@ -122,10 +130,11 @@ export class StateManager {
 
   async #read(): Promise<Remembered | undefined> {
     const kept = await this.#try((storage) => storage.get(this.#key));
+    if (!kept) return undefined;
     try {
-      return remembered(JSON.parse(kept ?? "") as Wire);
-    } catch {
-      return undefined; // nothing there, or something else
+      return remembered(JSON.parse(kept) as Wire);
+    } catch (error) {
+      return this.#failed(error);
     }
   }
 
@@ -133,13 +142,16 @@ export class StateManager {
     const storage = this.#storage;
     if (storage === undefined) return undefined;
     try {
-      return await use(storage);
+      return await within(TIMEOUT, this.#context.environment, use(storage));
     } catch (error) {
       if (this.#storage === undefined) return undefined;
       this.#storage = undefined; // told once, and not used any more
-      this.#context.events.emit({ type: "storage_failed", error: asError(error) });
-      return undefined;
+      return this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): undefined {
+    this.#context.events.emit({ type: "storage_failed", error: asError(error) });
   }
 }
 
@@ -147,12 +159,14 @@ const readState = shape({
   clientId: text,
   sessionId: maybe(text),
   cursor: maybe(cursor),
-  subscriptions: listed(shape({ topic: text, options: object, createdAt: instant })),
+  subscriptions: listed(
+    shape({ topic: text, options: object, createdAt: instant, replayFrom: maybe(cursor) }),
+  ),
 });
 
 /** @throws when it is not one of ours. */
 function remembered(wire: Wire): Remembered | undefined {
   const { sessionId, cursor, ...state } = readState(wire);
-  if (wire["version"] !== VERSION || !/^[\w-]{1,128}$/.test(state.clientId)) return undefined;
+  if (wire["version"] !== VERSION || !isClientId(state.clientId)) return undefined;
   return { ...state, place: cursor && sessionId !== undefined ? { sessionId, cursor } : undefined };
 }

@@ -1,4 +1,5 @@
 /** The connection's states as a table. An illegal event is one named error. */
+import { Listeners } from "./listeners.ts";
 import type { ConnectionState } from "./types.ts";
 
 export type Status = ConnectionState["status"];
@@ -31,21 +32,11 @@ export function next(status: Status, event: StateEvent): Status {
 }
 
 /** Holds the state and tells the listeners of each transition. */
-export class StateMachine {
+export class StateMachine extends Listeners<ConnectionState> {
   #state: ConnectionState = { status: "disconnected" };
-  readonly #listeners: ((state: ConnectionState) => void)[] = [];
-  readonly #onListenerError: (error: unknown) => void;
-
-  constructor(onListenerError: (error: unknown) => void) {
-    this.#onListenerError = onListenerError;
-  }
 
   get state(): ConnectionState {
     return this.#state;
-  }
-
-  listen(listener: (state: ConnectionState) => void): void {
-    this.#listeners.push(listener);
   }
 
   /** Move to `state`, which must be where `event` leads. */
@@ -53,13 +44,7 @@ export class StateMachine {
     const after = next(this.#state.status, event);
     if (after !== state.status) throw new IllegalTransition(`${event} leads to ${after}`);
     this.#state = state;
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(state);
-      } catch (error) {
-        this.#onListenerError(error);
-      }
-    }
+    this.tell(state);
   }
 
   /** Note a new round trip; no transition, so nobody is told. */

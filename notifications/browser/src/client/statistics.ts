@@ -6,13 +6,15 @@ type Counted = Omit<ConnectionStats, "messagesSent" | "failures" | "circuit" | "
 export class Statistics {
   received = 0;
   #connections = 0;
+  #connectedAt = 0;
   #latencies = 0;
   #latencySum = 0;
   #lastHeartbeat = 0;
 
-  /** Note a new connection and the round trip of its handshake. */
-  connected(latency: number, now: number): void {
+  /** Note a new connection and the round trip of its handshake. `elapsed`: for its age. */
+  connected(latency: number, now: number, elapsed: number): void {
     this.#connections += 1;
+    this.#connectedAt = elapsed;
     this.measured(latency, now);
   }
 
@@ -24,12 +26,12 @@ export class Statistics {
   }
 
   /** Read what is counted here. */
-  read(state: ConnectionState, now: number): Counted {
+  read(state: ConnectionState, elapsed: number): Counted {
     return {
       messagesReceived: this.received,
       reconnectCount: Math.max(0, this.#connections - 1),
-      averageLatency: this.#latencies === 0 ? 0 : this.#latencySum / this.#latencies,
-      uptime: state.status === "connected" ? now - state.connectedAt.getTime() : 0,
+      averageLatency: this.#latencySum / this.#latencies || 0,
+      uptime: state.status === "connected" ? elapsed - this.#connectedAt : 0,
       lastHeartbeat: new Date(this.#lastHeartbeat),
     };
   }

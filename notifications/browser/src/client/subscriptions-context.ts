@@ -2,7 +2,7 @@
 import type { Environment } from "./environment.ts";
 import type { Events } from "./events.ts";
 import type { Inbox } from "./inbox.ts";
-import type { Link } from "./link.ts";
+import type { Progress } from "./progress.ts";
 import type { Replays } from "./replays.ts";
 import type { Requests } from "./requests.ts";
 import type { StateManager } from "./state-manager.ts";
@@ -11,7 +11,7 @@ export interface SubscriptionsContext {
   readonly environment: Pick<Environment, "after">;
   readonly events: Events;
   readonly inbox: Pick<Inbox, "base" | "replayed">;
-  readonly link: Pick<Link, "send">;
+  readonly progress: Pick<Progress, "cursor" | "seen">;
   readonly replays: Replays;
   readonly requests: Requests;
   readonly state: Pick<StateManager, "save">;

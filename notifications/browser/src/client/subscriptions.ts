@@ -1,25 +1,28 @@
 /** What the application subscribed to, what the server holds, and how the two are kept the same. */
-import type { Cursor, CursorTrack } from "./cursor.ts";
+import type { Cursor } from "./cursor.ts";
+import { Endings } from "./endings.ts";
 import { Entries } from "./entries.ts";
-import { Entry, agree, hasFields, wireOptions } from "./entry.ts";
+import { Entry, agree, hasFields, serves, wireOptions } from "./entry.ts";
 import type { Cancel } from "./environment.ts";
 import { NotificationError } from "./errors.ts";
 import type { HeldSubscription, SubscribeOptions } from "./frames.ts";
 import { type OwedContext, beginning } from "./owed.ts";
 import { ASK_AGAIN } from "./replays.ts";
+import type { RememberedSubscription } from "./state-manager.ts";
 import type { SubscriptionsContext } from "./subscriptions-context.ts";
 import type { LocalSubscription } from "./subscription.ts";
-import { patternProblem } from "./topics.ts";
 
 /** A server that does not answer for a subscription does not hold up the publishes longer. */
 const RESTORE_TIMEOUT = 10_000;
+
+type Adopted = Omit<HeldSubscription, "createdAt"> & Partial<HeldSubscription>;
 
 export class Subscriptions {
   readonly #context: SubscriptionsContext;
   readonly entries = new Entries();
   readonly #byId = new Map<string, LocalSubscription>();
-  /** Unsubscribed while away: what the server still holds of these has ended. */
-  readonly #left = new Set<string>();
+  readonly #endings: Endings;
+  readonly #owedContext: OwedContext;
   #online = false;
   /** Whether answers are waited for before the connection counts as restored. */
   #isRestoring = false;
@@ -27,6 +30,15 @@ export class Subscriptions {
 
   constructor(context: SubscriptionsContext) {
     this.#context = context;
+    this.#endings = new Endings(context);
+    this.#owedContext = {
+      parts: context,
+      confirm: (entry, subscriptionId) => {
+        this.#confirm(entry, subscriptionId);
+        this.#checkRestored();
+      },
+      refused: (entry, error) => this.#refused(entry, error),
+    };
   }
 
   get locals(): LocalSubscription[] {
@@ -34,28 +46,34 @@ export class Subscriptions {
   }
 
   add(local: LocalSubscription): void {
-    const problem = patternProblem(local.topic);
-    if (problem !== undefined) {
-      this.#refuse(local, new NotificationError("BAD_TOPIC", problem));
-      return;
-    }
-    const options = wireOptions(local.options);
     const { topic, createdAt } = local;
+    let options: SubscribeOptions;
+    try {
+      options = wireOptions(topic, local.options);
+    } catch (error) {
+      return this.#refuse(local, error as NotificationError);
+    }
     const entry = this.#entry(topic, options, createdAt);
+    // One to which a replay is owed already waits for the next connection, which compares again.
+    const isOther =
+      entry.isOrphan && entry.owed === undefined && !serves(entry.options, options);
     if (entry.isOrphan || entry.locals.size === 0) entry.options = options;
     else if (!agree(entry.options, options)) {
-      const text = `Give the options of the first subscription to ${topic}.`;
-      this.#refuse(local, new NotificationError("CONFLICT", text));
-      return;
+      const message = `Give the options of the first subscription to ${topic}.`;
+      return this.#refuse(local, new NotificationError("CONFLICT", message));
     }
     this.#byId.set(local.id, local);
     entry.locals.add(local);
-    if (entry.isOrphan) {
+    if (isOther && entry.heldId !== undefined) {
+      this.#endings.ask(topic, entry.heldId);
+      entry.heldId = undefined;
+      this.#askFrom(entry, this.#context.progress.cursor());
+    } else if (entry.isOrphan) {
       // Not at once: what waits would reach the handler before the caller has the subscription.
       queueMicrotask(() => {
-        if (entry.heldId !== undefined) entry.confirm();
+        if (entry.heldId !== undefined) this.#confirmLocals(entry);
       });
-    } else if (entry.heldId !== undefined) entry.confirm();
+    } else if (entry.heldId !== undefined) this.#confirmLocals(entry);
     else if (this.#online && !entry.asking) this.#ask(entry);
   }
 
@@ -78,42 +96,41 @@ export class Subscriptions {
   }
 
   /** Take up what was subscribed before a reload: it waits for its handlers. */
-  recall(topic: string, options: SubscribeOptions, createdAt: Date): void {
+  recall({ topic, options, createdAt, replayFrom }: RememberedSubscription): void {
     const entry = this.#entry(topic, options, createdAt);
     entry.confirmed = true;
     entry.isOrphan = entry.locals.size === 0;
+    if (replayFrom !== undefined) {
+      const place = { since: replayFrom, isCutOff: true };
+      entry.owed = beginning(entry, this.#owedContext, place);
+    }
   }
 
   /**
    * Bring both sides together after auth_success. The server's list is authoritative.
    *
    * @param from where the handlers are; undefined on a first connection.
-   * @param seen what has been given to them.
    */
-  restore(held: readonly HeldSubscription[], from: Cursor | undefined, seen: CursorTrack): void {
+  restore(held: readonly HeldSubscription[], from: Cursor | undefined): void {
     this.#online = this.#isRestoring = true;
-    for (const { topic, subscriptionId, createdAt } of held) {
+    const left = this.#endings.take();
+    for (const one of held) {
+      const { topic, subscriptionId, options = {} } = one;
       const known = this.entries.get(topic);
+      const isWanted = known !== undefined && known.locals.size > 0;
       // What `since` asks for comes with a new subscription only. (One that is owed was asked for.)
       const isNew = known?.confirmed === false && known.owed === undefined;
-      if ((isNew && known.options.since !== undefined) || this.#left.has(topic)) {
-        this.#unsubscribe(topic, subscriptionId);
-      } else this.adopt(topic, subscriptionId, createdAt);
+      const isOther =
+        (isNew && known.options.since !== undefined) ||
+        (isWanted && !serves(options, known.options));
+      if (isOther || left.has(topic)) this.#endings.ask(topic, subscriptionId);
+      else this.adopt(one);
     }
-    this.#left.clear();
     for (const entry of this.entries.all()) {
-      if (entry.heldId !== undefined || entry.asking) continue;
-      if (from !== undefined && entry.confirmed && entry.options.replayMissed !== false) {
-        // The server lost it: what came since is missing. A fresh copy, as each moves by itself.
-        const brought = seen.sibling();
-        brought.follow(seen);
-        entry.owed ??= beginning(entry, this.#owedContext, { since: from, brought });
-        for (const local of entry.locals) local.hold(entry.owed);
-      }
-      this.#ask(entry);
+      if (entry.heldId === undefined && !entry.asking) this.#askFrom(entry, from);
     }
     this.#deadline = this.#context.environment.after(RESTORE_TIMEOUT, () => {
-      this.#endRestoring();
+      this.#checkRestored(true);
     });
     this.#checkRestored();
   }
@@ -126,16 +143,17 @@ export class Subscriptions {
       entry.heldId = undefined;
       entry.asking = false;
       if (!entry.isOutdated) continue;
-      this.#left.add(entry.topic); // the server may hold it or not
+      this.#endings.add(entry.topic); // the server may hold it or not
       this.#renew(entry);
     }
   }
 
   /** Take what the server holds, also when others begin it. If we ask for it, the answer names it. */
-  adopt(topic: string, subscriptionId: string, createdAt = new Date()): void {
-    const entry = this.#entry(topic, {}, createdAt);
+  adopt({ topic, subscriptionId, options = {}, createdAt = new Date() }: Adopted): void {
+    const entry = this.#entry(topic, options, createdAt);
     if (entry.asking) return;
     entry.isOrphan = entry.locals.size === 0;
+    if (entry.isOrphan) entry.options = options;
     this.#confirm(entry, subscriptionId);
   }
 
@@ -149,39 +167,33 @@ export class Subscriptions {
   #entry(topic: string, options: SubscribeOptions, createdAt: Date): Entry {
     const known = this.entries.get(topic);
     if (known !== undefined) return known;
-    const entry = new Entry(topic, options, createdAt, () => {
-      this.#context.events.emit({ type: "gap", reason: "NO_HANDLER", topic });
-    });
+    const entry = new Entry(topic, options, createdAt, this.#context.events);
     this.entries.add(entry);
     return entry;
   }
 
-  readonly #owedContext: OwedContext = {
-    base: () => this.#context.inbox.base,
-    confirm: (entry, subscriptionId) => {
-      this.#confirm(entry, subscriptionId);
-      this.#checkRestored();
-    },
-    refused: (entry, error) => this.#refused(entry, error),
-    ended: (topic, frame) => {
-      this.#context.inbox.replayed(frame, topic);
-    },
-    lost: (topic) => {
-      this.#context.events.emit({ type: "gap", reason: "CONNECTION_LOST", topic });
-    },
-  };
+  /** Ask for what the server has lost, or holds with other options, from where the handlers are. */
+  #askFrom(entry: Entry, since: Cursor | undefined): void {
+    const isWhole = entry.options.replayMissed !== false;
+    if (entry.owed === undefined && since !== undefined && entry.confirmed && isWhole) {
+      // What waits for a handler comes again: nobody has had it.
+      const brought = entry.isOrphan ? undefined : this.#context.progress.seen();
+      entry.settleKept();
+      entry.isOrphan = entry.locals.size === 0;
+      entry.owed = beginning(entry, this.#owedContext, { since, brought });
+      for (const local of entry.locals) local.hold(entry.owed);
+    }
+    this.#ask(entry);
+  }
 
   #ask(entry: Entry): void {
     const { options, topic } = entry;
     const replays = options.since !== undefined || options.replayMissed === true;
     if (replays && !entry.confirmed) entry.owed ??= beginning(entry, this.#owedContext);
     entry.asking = true;
-    if (entry.owed !== undefined) {
-      this.#context.replays.add(entry.owed);
-      return;
-    }
-    const id = this.#context.requests.newId();
-    this.#context.requests.expect(id, {
+    if (entry.owed !== undefined) return this.#context.replays.add(entry.owed);
+    const wanted = hasFields(options) ? options : undefined;
+    this.#context.requests.ask({ type: "subscribe", topic, options: wanted }, {
       ok: (frame) => {
         entry.asking = false;
         if (frame.type === "subscribed") this.#confirm(entry, frame.subscriptionId);
@@ -189,18 +201,22 @@ export class Subscriptions {
       },
       refused: (error) => {
         entry.asking = false;
-        if (this.#refused(entry, error)) this.#askLater(entry, error.retryAfter ?? ASK_AGAIN);
+        if (this.#refused(entry, error)) {
+          this.#context.environment.after(error.retryAfter ?? ASK_AGAIN, () => {
+            const isWanted = this.entries.get(topic) === entry && entry.heldId === undefined;
+            if (this.#online && isWanted && !entry.asking) this.#ask(entry);
+          });
+        }
         this.#checkRestored();
       },
     });
-    const wanted = hasFields(options) ? options : undefined;
-    this.#context.link.send({ type: "subscribe", id, topic, options: wanted });
   }
 
   /** The server refused a subscription; true when it should be asked again later. */
   #refused(entry: Entry, error: NotificationError): boolean {
-    const data = error.code === "ALREADY_SUBSCRIBED" ? error.data?.["subscriptionId"] : undefined;
-    const existing = typeof data === "string" ? data : undefined;
+    const { subscriptionId } = error.data ?? {};
+    const isHeld = error.code === "ALREADY_SUBSCRIBED" && typeof subscriptionId === "string";
+    const existing = isHeld ? subscriptionId : undefined;
     if (entry.isOutdated) {
       this.#renew(entry, existing);
       return false;
@@ -217,27 +233,18 @@ export class Subscriptions {
   /** What was asked for of old has been answered: let it go, and ask for what is wanted now. */
   #renew(entry: Entry, oldId?: string): void {
     entry.isOutdated = false;
-    if (oldId !== undefined) this.#unsubscribe(entry.topic, oldId);
+    if (oldId !== undefined) this.#endings.ask(entry.topic, oldId);
     if (entry.locals.size === 0) this.#forget(entry);
     else if (this.#online) this.#ask(entry);
   }
 
-  #askLater(entry: Entry, delay: number): void {
-    this.#context.environment.after(delay, () => {
-      const isWanted = this.entries.get(entry.topic) === entry;
-      if (this.#online && isWanted && entry.heldId === undefined && !entry.asking) this.#ask(entry);
-    });
-  }
-
   #confirm(entry: Entry, subscriptionId: string): void {
-    if (entry.isOutdated) {
-      this.#renew(entry, subscriptionId);
-      return;
-    }
+    if (entry.isOutdated) return this.#renew(entry, subscriptionId);
     entry.heldId = subscriptionId;
     const isNew = !entry.confirmed;
     entry.confirmed = true;
-    entry.confirm();
+    this.#endings.topics.delete(entry.topic);
+    this.#confirmLocals(entry);
     if (isNew) this.#context.state.save();
     if (!entry.isOrphan || entry.isTold) return;
     entry.isTold = true;
@@ -246,6 +253,12 @@ export class Subscriptions {
       if (entry.isOrphan) this.#drop(entry);
     };
     this.#context.events.emit({ type: "orphan", topic, createdAt, unsubscribe });
+  }
+
+  /** Tell those who wait for it, and have what is owed to them go out. */
+  #confirmLocals(entry: Entry): void {
+    entry.confirm();
+    if (entry.locals.size > 0 && entry.owed !== undefined) this.#context.replays.add(entry.owed);
   }
 
   #end(entry: Entry, error: NotificationError): void {
@@ -261,42 +274,21 @@ export class Subscriptions {
 
   #drop(entry: Entry): void {
     this.#forget(entry);
-    if (entry.heldId !== undefined) this.#unsubscribe(entry.topic, entry.heldId);
-    else if (!this.#online) this.#left.add(entry.topic); // asked for or not: an answer may be lost
+    if (entry.heldId !== undefined) this.#endings.ask(entry.topic, entry.heldId);
+    else if (!this.#online) this.#endings.add(entry.topic); // an answer may have been lost
   }
 
   #forget(entry: Entry): void {
     this.entries.delete(entry);
     if (entry.owed !== undefined) this.#context.replays.forget(entry.owed);
-    for (const delivery of entry.letGo()) delivery.settle();
+    entry.settleKept();
     if (entry.confirmed) this.#context.state.save();
   }
 
-  #unsubscribe(topic: string, subscriptionId: string): void {
-    const id = this.#context.requests.newId();
-    this.#context.requests.expect(id, {
-      ok: () => undefined,
-      refused: (error) => {
-        if (!error.temporary) return; // it is gone already
-        this.#context.environment.after(error.retryAfter ?? ASK_AGAIN, () => {
-          const isGone = this.entries.get(topic) === undefined;
-          if (this.#online && isGone) this.#unsubscribe(topic, subscriptionId);
-        });
-      },
-      lost: () => {
-        this.#left.add(topic);
-      },
-    });
-    this.#context.link.send({ type: "unsubscribe", id, subscriptionId });
-  }
-
-  #checkRestored(): void {
-    if (!this.#isRestoring) return;
-    for (const { asking } of this.entries.all()) if (asking) return;
-    this.#endRestoring();
-  }
-
-  #endRestoring(): void {
+  /** @param isLate whether no answer is waited for any more. */
+  #checkRestored(isLate = false): void {
+    const isWaiting = !isLate && this.entries.all().some(({ asking }) => asking);
+    if (!this.#isRestoring || isWaiting) return;
     this.#isRestoring = false;
     this.#deadline?.();
     this.#context.restored();

@@ -6,43 +6,31 @@ const MAX_SEGMENT = 64;
 const MAX_BYTES = 255;
 const ALPHABET = /^[\w.$*-]*$/; // with what a mistake may be made of; \w is ASCII here
 
-/** What is wrong with a text, and how to say it. The first that applies is told. */
-const MISTAKES = {
-  "not-a-string": "A topic is a text.",
-  empty: "Write a topic, such as user.1.orders.",
-  "too-long": `A topic has at most ${MAX_BYTES} characters.`,
-  "too-many-segments": `A topic has at most ${MAX_SEGMENTS} segments.`,
-  "bad-character": "A topic is made of letters, digits, _ and -, with dots between segments.",
-  "empty-segment": "A segment is empty: write something before and after each dot.",
-  "segment-too-long": `A segment has at most ${MAX_SEGMENT} characters.`,
-  "wildcard-in-topic": "Wildcards are for subscriptions: name one topic.",
-  "wildcard-not-last": "** can only be the last segment.",
-  "partial-wildcard": "A wildcard stands for a whole segment, as in user.*.orders.",
-  dollar: "Only $sys, as the first segment, may have a $.",
-} as const;
-
-export type Mistake = keyof typeof MISTAKES;
+/** What is wrong with a text, for a person. An enum, because bundlers write its texts in place. */
+export enum Mistake {
+  NOT_A_STRING = "Write a topic, such as user.1.orders.",
+  EMPTY = "Write a topic, such as user.1.orders.",
+  TOO_LONG = "A topic has at most 255 characters.",
+  TOO_MANY_SEGMENTS = "A topic has at most 8 segments.",
+  BAD_CHARACTER = "Use letters, digits, _, - and dots.",
+  EMPTY_SEGMENT = "Write something before and after each dot.",
+  SEGMENT_TOO_LONG = "A segment has at most 64 characters.",
+  WILDCARD_IN_TOPIC = "Wildcards are for subscriptions: name one topic.",
+  WILDCARD_NOT_LAST = "** can only be the last segment.",
+  PARTIAL_WILDCARD = "A wildcard stands for a whole segment, as in user.*.orders.",
+  DOLLAR = "Only $sys, as the first segment, may have a $.",
+}
 
 /** A pattern or topic cut at its dots. */
 export type Segments = readonly string[];
 
-/** Say what is wrong with a topic, for a person; undefined when nothing is. */
+/** Say what is wrong with a topic; undefined when nothing is. */
 export function topicProblem(topic: string): string | undefined {
-  const mistake = topicMistake(topic);
-  return mistake && MISTAKES[mistake];
-}
-
-/** Say what is wrong with a topic or pattern, for a person; undefined when nothing is. */
-export function patternProblem(pattern: string): string | undefined {
-  const mistake = patternMistake(pattern);
-  return mistake && MISTAKES[mistake];
-}
-
-export function topicMistake(topic: unknown): Mistake | undefined {
   return mistakeIn(topic, false);
 }
 
-export function patternMistake(pattern: unknown): Mistake | undefined {
+/** Say what is wrong with a topic or pattern; undefined when nothing is. */
+export function patternProblem(pattern: string): string | undefined {
   return mistakeIn(pattern, true);
 }
 
@@ -68,38 +56,22 @@ export function matches(pattern: Segments, topic: Segments): boolean {
   return true;
 }
 
+/** The first mistake that applies. */
 function mistakeIn(text: unknown, wildcards: boolean): Mistake | undefined {
-  if (typeof text !== "string") return "not-a-string";
-  if (text === "") return "empty";
-  if (new TextEncoder().encode(text).length > MAX_BYTES) return "too-long";
+  if (typeof text !== "string") return Mistake.NOT_A_STRING;
+  if (text === "") return Mistake.EMPTY;
+  if (new TextEncoder().encode(text).length > MAX_BYTES) return Mistake.TOO_LONG;
   const segments = split(text);
-  if (segments.length > MAX_SEGMENTS) return "too-many-segments";
-  if (!ALPHABET.test(text)) return "bad-character";
+  if (segments.length > MAX_SEGMENTS) return Mistake.TOO_MANY_SEGMENTS;
+  if (!ALPHABET.test(text)) return Mistake.BAD_CHARACTER;
   for (const [index, segment] of segments.entries()) {
-    const mistake = mistakeInSegment(
-      segment,
-      index === 0,
-      index === segments.length - 1,
-      wildcards,
-    );
-    if (mistake !== undefined) return mistake;
+    if (segment === "") return Mistake.EMPTY_SEGMENT;
+    if (segment.length > MAX_SEGMENT) return Mistake.SEGMENT_TOO_LONG;
+    if (segment.includes("*")) {
+      if (!wildcards) return Mistake.WILDCARD_IN_TOPIC;
+      if (!/^\*\*?$/.test(segment)) return Mistake.PARTIAL_WILDCARD;
+      if (segment === "**" && index < segments.length - 1) return Mistake.WILDCARD_NOT_LAST;
+    } else if (segment.includes("$") && (index > 0 || segment !== SYSTEM)) return Mistake.DOLLAR;
   }
-  return undefined;
-}
-
-function mistakeInSegment(
-  segment: string,
-  first: boolean,
-  last: boolean,
-  wildcards: boolean,
-): Mistake | undefined {
-  if (segment === "") return "empty-segment";
-  if (segment.length > MAX_SEGMENT) return "segment-too-long";
-  if (segment.includes("*")) {
-    if (!wildcards) return "wildcard-in-topic";
-    if (segment === "**") return last ? undefined : "wildcard-not-last";
-    return segment === "*" ? undefined : "partial-wildcard";
-  }
-  if (segment.includes("$") && !(first && segment === SYSTEM)) return "dollar";
   return undefined;
 }

@@ -25,7 +25,7 @@ export interface NotificationClient {
    *
    * Its handler gets one message after the other: the next waits for the promise that it returned.
    * Two subscriptions to the same topic share the server's, and must agree in `replayMissed`,
-   * `maxReplayAge`, `serverFilter` and `since`: otherwise the later is refused with `CONFLICT`.
+   * `maxReplayAge` and `serverFilter`: otherwise the later is refused with `CONFLICT`.
    */
   subscribe<T = unknown>(
     topic: string,
@@ -38,8 +38,8 @@ export interface NotificationClient {
 
   getConnectionState(): ConnectionState;
 
-  /** Call the listener at each transition. A new latency alone is none. */
-  onStateChange(listener: (state: ConnectionState) => void): void;
+  /** Call the listener at each transition; gives back what removes it. A new latency is none. */
+  onStateChange(listener: (state: ConnectionState) => void): () => void;
 
   getStats(): ConnectionStats;
 

@@ -226,6 +226,20 @@ describe("reconnecting", () => {
     await world.state("connected");
   });
 
+  it("is the application's when it hears that the connection has ended", async () => {
+    world = await World.open();
+    const again = new Promise<void>((resolve) => {
+      world.client.onEvent(({ type }) => {
+        if (type === "connection_ended") resolve(world.client.connect());
+      });
+    });
+    const peer = await world.connected();
+    peer.close(4503);
+    await (await world.server.peers.next()).accept();
+    await again;
+    expect(world.client.getConnectionState().status).toBe("connected");
+  });
+
   it("tries at once when the application asks", async () => {
     world = await World.open();
     const peer = await world.connected();

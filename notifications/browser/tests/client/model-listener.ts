@@ -120,10 +120,9 @@ export class Listener {
     this.from &&= this.from.map((begin, partition) => Math.max(begin, this.#place[partition] ?? 0));
   }
 
-  /** What a page had not handled comes again; a replay that was asked for does not. */
+  /** What a page had not handled comes again, also of a replay that was asked for. */
   reloaded(): void {
     this.#got = [];
-    this.#beginLive();
   }
 
   #handle(run: Run, { position, topic }: NotificationMessage): void | Promise<void> {

@@ -34,7 +34,7 @@ interface Sent {
 
 class Bench {
   readonly clock = new Clock();
-  readonly requests = new Requests();
+  readonly requests = new Requests(() => undefined);
   readonly outbox: Outbox;
   sent: number[] = [];
   rejected: Record<string, string> = {};
@@ -48,7 +48,7 @@ class Bench {
       config: { queueConfig },
       environment: {
         after: this.clock.after,
-        now: this.clock.now,
+        elapsed: this.clock.now,
         newId: () => `key-${(this.#ids += 1)}`,
       },
       link: {

@@ -1,9 +1,10 @@
 /** Publishes: on a connection, without one, and across its loss. */
 import { afterEach, describe, expect, it } from "vitest";
+import { createClient } from "../../src/client/client.ts";
 import { NotificationError } from "../../src/client/errors.ts";
 import type { PublishedMessage } from "../../src/client/types.ts";
 import type { Frame, Peer } from "./fake-server.ts";
-import { World } from "./world.ts";
+import { World, settled } from "./world.ts";
 
 let world: World;
 afterEach(() => world.close());
@@ -54,6 +55,45 @@ describe("publish", () => {
       duplicate: true,
     });
     expect(world.client.getStats().messagesSent).toBe(1);
+  });
+
+  it("refuses what the server could not read, and sends nothing of it", async () => {
+    world = await World.open();
+    const waiting = world.client.publish("a", "half of an emoji: \ud83d");
+    expect(await outcome(waiting)).toBe("BAD_FRAME");
+    const peer = await world.connected();
+    expect(await outcome(world.client.publish("a", { big: 1n }))).toBe("BAD_FRAME");
+    const whole = world.client.publish("a", "whole");
+    expect(await answer(peer)).toMatchObject({ payload: "whole" });
+    await whole;
+  });
+
+  it("refuses an invalid date, which JSON would make none", async () => {
+    world = await World.open();
+    const expiresAt = new Date("tomorrow, or so");
+    await expect(world.client.publish("a", 1, { expiresAt })).rejects.toThrow(RangeError);
+  });
+
+  it("waits as long as it may, and is as old as it is, whatever the wall clock says", async () => {
+    world = await World.open();
+    let wall = 0;
+    const environment = { ...world.environment, now: () => world.clock.now() + wall };
+    const client = createClient({ url: world.server.url, auth: "token" }, environment);
+    const connecting = client.connect();
+    await (await world.server.peers.next()).accept();
+    await connecting;
+    world.clock.advance(70);
+    wall = 1e9;
+    expect(client.getStats().uptime).toBe(70);
+    await client.disconnect();
+    const waiting = outcome(client.publish("a", 1));
+    wall = 2e9;
+    void outcome(client.publish("a", 2)); // looks at the age of the first
+    world.clock.advance(299_999);
+    const early = await Promise.race([waiting, settled().then(() => "waits")]);
+    expect(early).toBe("waits");
+    world.clock.advance(1);
+    expect(await waiting).toBe("EXPIRED");
   });
 
   it("sends the payload as it was when it was called", async () => {

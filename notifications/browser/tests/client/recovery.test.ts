@@ -118,7 +118,8 @@ describe("a resumed session", () => {
     ["maxReplayAge", { maxReplayAge: 1 }],
   ])("keeps replayed messages from a subscription with %s", async (_name, options) => {
     let peer = await subscribed(note, options);
-    [peer] = await resume(peer, { resumed: true, ...HELD });
+    const subscriptions = [{ ...held("s1", "user.1.*"), options }];
+    [peer] = await resume(peer, { resumed: true, subscriptions });
     peer.send([message(11, { replayed: true }), complete(), message(12)]);
     await world.caughtUp(peer);
     expect(got).toEqual([12]);

@@ -96,6 +96,19 @@ describe("a token function that fails", () => {
     expect(await peer.expect("refresh")).toMatchObject({ token: "token-2" });
   });
 
+  it("by hanging has failed after 15 s, and is tried again", async () => {
+    const auth = tokens();
+    world = await World.open({ auth, retryConfig: RETRY });
+    const peer = await world.connected({ expiresIn: 1_000_000, heartbeat: HOURS });
+    auth.mockReturnValueOnce(new Promise(() => undefined));
+    world.clock.advance(900_000);
+    await settled();
+    world.clock.advance(15_000);
+    await settled();
+    world.clock.advance(1_000);
+    expect(await peer.expect("refresh")).toMatchObject({ token: "token-2" });
+  });
+
   it("for good ends the client", async () => {
     const auth = tokens();
     world = await World.open({ auth });

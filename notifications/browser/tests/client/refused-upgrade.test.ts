@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { type ConnectionState, createNotificationClient } from "../../src/client/index.ts";
+import { type ConnectionState, type Failure, createNotificationClient } from "../../src/client/index.ts";
 
 const server = createServer();
 let answer = "";
@@ -14,8 +14,8 @@ afterEach(() => {
   server.close();
 });
 
-/** Connect to a server that answers like this; gives the first two states that follow. */
-async function statesAfter(refusal: string): Promise<ConnectionState[]> {
+/** Connect to a server that answers like this; gives the first two states, and the failure. */
+async function statesAfter(refusal: string): Promise<[ConnectionState[], Failure | undefined]> {
   answer = refusal;
   await once(server.listen(0, "127.0.0.1"), "listening");
   const { port } = server.address() as AddressInfo;
@@ -30,15 +30,21 @@ async function statesAfter(refusal: string): Promise<ConnectionState[]> {
     client.connect().catch(() => undefined);
   });
   await client.disconnect();
-  return states.slice(0, 2);
+  return [states.slice(0, 2), client.getStats().failures[0]];
 }
 
-it.each(["404 Not Found", "403 Forbidden", "400 Bad Request"])("%s ends it", async (refusal) => {
-  const [, state] = await statesAfter(refusal);
-  expect(state).toMatchObject({ status: "disconnected", reason: "protocol_error" });
+it.each(["404 Not Found", "403 Forbidden", "302 Found"])("%s ends it", async (refusal) => {
+  const [states, failure] = await statesAfter(refusal);
+  expect(states[1]).toMatchObject({ status: "disconnected", reason: "protocol_error" });
+  // No close came, so there is no code of one.
+  const message = `The server refused the connection with ${refusal.slice(0, 3)}.`;
+  expect(failure).toMatchObject({ reason: "protocol_error", message });
+  expect(failure).not.toHaveProperty("closeCode");
 });
 
 it.each(["503 Service Unavailable", "429 Too Many Requests"])("%s is tried again", async (refusal) => {
-  const [, state] = await statesAfter(`${refusal}\r\nRetry-After: 7`);
-  expect(state).toMatchObject({ status: "reconnecting", backoffDelay: 7000 });
+  const [states, failure] = await statesAfter(`${refusal}\r\nRetry-After: 7`);
+  expect(states[1]).toMatchObject({ status: "reconnecting", backoffDelay: 7000 });
+  expect(failure).toMatchObject({ reason: "network_error" });
+  expect(failure).not.toHaveProperty("closeCode");
 });

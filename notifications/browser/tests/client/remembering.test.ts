@@ -197,6 +197,26 @@ describe("a storage", () => {
     expect(world.heard()).toMatchObject([{ type: "storage_failed", error: { message: "full" } }]);
   });
 
+  it.each(["get", "set"] as const)("whose %s hangs has failed after a while", async (which) => {
+    const hang = (): Promise<never> => new Promise(() => undefined);
+    world.replace({ storage: { ...memoryStorage(), [which]: hang } });
+    const done = world.client.connect();
+    await settled();
+    world.clock.advance(5_000);
+    await (await world.server.peers.next()).accept();
+    await done;
+    await settled();
+    expect(world.heard()).toMatchObject([{ type: "storage_failed" }]);
+    expect(world.client.getStats().failures).toEqual([]);
+  });
+
+  it("that has something else is told of, and begins anew", async () => {
+    await storage.set(`bellwether.${world.server.url}`, "{");
+    await world.connected();
+    expect(world.heard()).toMatchObject([{ type: "storage_failed", error: { name: "SyntaxError" } }]);
+    expect(await stored()).toMatchObject({ sessionId: "session-1" });
+  });
+
   it("may be slow", async () => {
     const slow: StateStorage = {
       get: (key) => settled().then(() => storage.get(key)),

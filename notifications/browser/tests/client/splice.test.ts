@@ -61,7 +61,7 @@ function unused(): Environment {
     onWake: never,
     onHide: never,
     debug: never,
-    complain: never,
+    complain: () => undefined,
   };
 }
 

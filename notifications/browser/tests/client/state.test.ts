@@ -41,6 +41,17 @@ describe("StateMachine", () => {
     expect(complain).toHaveBeenCalledOnce();
   });
 
+  it("tells a listener no more that was removed", () => {
+    const machine = new StateMachine(() => undefined);
+    const [listener, other] = [vi.fn(), vi.fn()];
+    const remove = machine.listen(listener);
+    machine.listen(other);
+    remove();
+    machine.move("try", connecting);
+    expect(listener).not.toHaveBeenCalled();
+    expect(other).toHaveBeenCalledOnce();
+  });
+
   it("refuses a state that the event does not lead to", () => {
     const machine = new StateMachine(() => undefined);
     expect(() => {

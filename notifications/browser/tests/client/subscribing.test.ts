@@ -161,6 +161,30 @@ describe("unsubscribe", () => {
     expect(world.heard().filter((event) => event.type === "orphan")).toEqual([]);
   });
 
+  it("that is refused for now, and not answered before a break, takes effect after it", async () => {
+    let peer = await world.connected();
+    const subscription = world.client.subscribe("user.1.*", () => undefined);
+    await peer.subscribed("s1");
+    await subscription.ready;
+    subscription.unsubscribe();
+    await refuse(peer, "unsubscribe", { code: "RATE_LIMITED", temporary: true, retryAfter: 9_000 });
+    await world.caughtUp(peer);
+    peer = await world.reconnect(peer);
+    await peer.accept({ subscriptions: [held("s1", "user.1.*")] });
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    expect(world.heard().filter((event) => event.type === "orphan")).toEqual([]);
+  });
+
+  it("of more topics than are noted while away leaves orphans of the rest", async () => {
+    for (let n = 0; n < 1_001; n += 1) {
+      world.client.subscribe(`user.${n}`, () => undefined).unsubscribe();
+    }
+    const subscriptions = [held("s1", "user.999"), held("s2", "user.1000")];
+    const peer = await world.connected({ subscriptions });
+    expect(await peer.expect("unsubscribe")).toMatchObject({ subscriptionId: "s1" });
+    expect(world.heard()).toMatchObject([{ type: "orphan", topic: "user.1000" }]);
+  });
+
   it("by an unknown id does nothing", () => {
     world.client.unsubscribe("nobody");
   });

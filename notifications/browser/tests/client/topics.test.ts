@@ -2,12 +2,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
+  Mistake,
   isPattern,
   matches,
-  patternMistake,
   patternProblem,
   split,
-  topicMistake,
   topicProblem,
 } from "../../src/client/topics.ts";
 
@@ -25,15 +24,17 @@ const path = new URL("../../../../tests/vectors/topics.json", import.meta.url);
 const vectors = JSON.parse(readFileSync(path, "utf8")) as Vectors;
 
 describe.each([
-  ["topicMistake", topicMistake, vectors.topics],
-  ["patternMistake", patternMistake, vectors.patterns],
-] as const)("%s", (_name, mistake, { valid, invalid }) => {
+  ["topicProblem", topicProblem, vectors.topics],
+  ["patternProblem", patternProblem, vectors.patterns],
+] as const)("%s", (_name, problem, { valid, invalid }) => {
   it.each(valid)("accepts $text", ({ text }) => {
-    expect(mistake(text)).toBeUndefined();
+    expect(problem(text)).toBeUndefined();
   });
 
   it.each(invalid)("refuses $text as $mistake", (row) => {
-    expect(mistake(row.text)).toBe(row.mistake);
+    const name = row.mistake.toUpperCase().replaceAll("-", "_") as keyof typeof Mistake;
+    expect(Mistake).toHaveProperty(name);
+    expect(problem(row.text as string)).toBe(Mistake[name]);
   });
 });
 

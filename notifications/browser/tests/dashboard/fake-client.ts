@@ -86,8 +86,9 @@ export class FakeClient implements NotificationClient {
     return this.state;
   }
 
-  onStateChange(listener: (state: ConnectionState) => void): void {
+  onStateChange(listener: (state: ConnectionState) => void): () => void {
     this.#states.push(listener);
+    return () => undefined;
   }
 
   onEvent(listener: (event: ClientEvent) => void): () => void {

@@ -60,7 +60,10 @@ type SameMethod<Name extends keyof Seed.NotificationClient> = Same<
   Parameters<Ours.NotificationClient[Name]>,
   Parameters<Seed.NotificationClient[Name]>
 > extends true
-  ? Fits<ReturnType<Ours.NotificationClient[Name]>, ReturnType<Seed.NotificationClient[Name]>>
+  ? // Where the seed gives nothing, something is an addition.
+    [ReturnType<Seed.NotificationClient[Name]>] extends [void]
+    ? true
+    : Fits<ReturnType<Ours.NotificationClient[Name]>, ReturnType<Seed.NotificationClient[Name]>>
   : false;
 export type Methods = [
   Assert<SameMethod<"connect">>,

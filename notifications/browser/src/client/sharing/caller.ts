@@ -2,7 +2,7 @@
 import { CloseCode } from "../codes.ts";
 import type { Cursor } from "../cursor.ts";
 import { type Segments, matches, split } from "../topics.ts";
-import type { Frame, Kept, ToTab, Wishes } from "./wire.ts";
+import { FAREWELL, type Frame, type Kept, type ToTab, type Wishes } from "./wire.ts";
 
 /** Frames that may be on their way to a tab. Policy: over it, the tab resumes when it reads. */
 const MAX_UNREAD = 10_000;
@@ -72,6 +72,12 @@ export class Caller {
   close(code: number): void {
     this.#say({ closed: code });
     this.isOpen = false;
+  }
+
+  /** Have it connect again at once. */
+  restart(): void {
+    this.give(FAREWELL);
+    this.close(FAREWELL.code);
   }
 
   /** What it asks for can not be had here: let it open a socket of its own. */

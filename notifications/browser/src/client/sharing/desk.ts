@@ -18,8 +18,8 @@ export interface Board {
   /** Let a tab that wants what can not be shared open a socket of its own. */
   sendAway(caller: Caller): void;
   acknowledge(): void;
-  /** Note when the token expires. */
-  expires(frame: Frame): void;
+  /** The server has this tab's token now. */
+  refreshed(caller: Caller, reply: Frame): void;
   /** Unsubscribe from what no tab wants; `only`: from this, if so. */
   unsubscribe(only?: string): void;
   /** The same of everything, a while later. */
@@ -56,7 +56,7 @@ export class Desk {
         break;
       default:
         this.#board.trunk.ask(frame, (reply) => {
-          if (reply.type === "refreshed") this.#board.expires(reply);
+          if (reply.type === "refreshed") this.#board.refreshed(caller, reply);
           caller.give(reply);
         });
     }
@@ -76,12 +76,17 @@ export class Desk {
     else resumed({ type: "replay_complete", recovered: true, count: 0, cursor });
   }
 
-  /** The server's last pong speaks for all that came before it, but not for what one missed. */
+  /**
+   * The server's last pong speaks for all that came before it, but not for what one missed. The way
+   * to the server counts as this tab's: it was asked so much earlier.
+   */
   #pong(caller: Caller, frame: Frame): void {
-    const known = this.#board.holdings.known.snapshot() as Cursor;
+    const { holdings, trunk } = this.#board;
+    const known = holdings.known.snapshot() as Cursor;
     const isLevel = caller.isLive && !caller.isReplaying;
-    caller.give({ ...frame, type: "pong", cursor: isLevel ? known : { ...known, offsets: {} } });
-    this.#board.trunk.probe();
+    const cursor = isLevel ? known : { ...known, offsets: {} };
+    caller.give({ type: "pong", t: Math.max(0, Number(frame["t"]) - trunk.latency), cursor });
+    trunk.probe();
   }
 
   #subscribe(caller: Caller, frame: Frame): void {

@@ -11,10 +11,15 @@ import type { NotificationClientConfig } from "../types.ts";
 export function sharing(environment: Environment, config: NotificationClientConfig): Environment {
   // Gathered messages are for one client: others would wait with it.
   const isWanted = config.shared !== false && config.batch === undefined;
+  // Node has locks and channels too, by now; it has no tabs.
   const canShare =
-    globalThis.navigator?.locks !== undefined && typeof BroadcastChannel !== "undefined";
+    environment.kind === "browser" &&
+    "locks" in navigator &&
+    typeof BroadcastChannel !== "undefined";
   return isWanted && canShare ? openLater(environment, () => import("./sharing.ts")) : environment;
 }
+
+type Opener = Pick<Environment, "open" | "leave">;
 
 /**
  * Open sockets with what is loaded before the first one.
@@ -24,16 +29,21 @@ export function sharing(environment: Environment, config: NotificationClientConf
  */
 export function openLater(
   environment: Environment,
-  load: () => Promise<{ openerFor(environment: Environment): Environment["open"] }>,
+  load: () => Promise<{ openerFor(environment: Environment): Opener }>,
 ): Environment {
-  let { open } = environment;
+  let opener: Opener = environment;
   let loading: Promise<void> | undefined;
   const prepare = (): Promise<void> =>
     (loading ??= load().then(
       ({ openerFor }) => {
-        open = openerFor(environment);
+        opener = openerFor(environment);
       },
       () => undefined,
     ));
-  return { ...environment, prepare, open: (...line) => open(...line) };
+  return {
+    ...environment,
+    prepare,
+    open: (...line) => opener.open(...line),
+    leave: () => opener.leave?.(),
+  };
 }

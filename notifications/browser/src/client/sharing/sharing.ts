@@ -3,7 +3,7 @@ import { CloseCode } from "../codes.ts";
 import type { Cancel, Environment, Socket, SocketEvents } from "../environment.ts";
 import { Group, type GroupEvents } from "./group.ts";
 import { type Surroundings, browserSurroundings } from "./surroundings.ts";
-import { type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
+import { FAREWELL, type Kept, type ToLeader, type ToTab, parse } from "./wire.ts";
 
 /** A leading tab that failed so often in a row hangs: do without it until another leads. */
 const MAX_FAILURES = 2;
@@ -11,15 +11,6 @@ const MAX_FAILURES = 2;
 const READ_EVERY = 1_000;
 
 const KEPT = "bellwether.shared.";
-
-/** Said for the leading tab that went: another has taken its place already. */
-const FAREWELL = JSON.stringify({
-  type: "disconnect",
-  code: CloseCode.SERVICE_RESTART,
-  reason: "Another tab has the connection now.",
-  reconnect: true,
-  retryAfter: 0,
-});
 
 /** A socket as the client sees it; the leading tab speaks as the server does. */
 interface Line extends Socket {
@@ -35,8 +26,8 @@ interface Line extends Socket {
 }
 
 /** Make what opens the sockets of one client. */
-export function openerFor(environment: Environment): Environment["open"] {
-  return new Sharing(browserSurroundings(environment)).open;
+export function openerFor(environment: Environment): Sharing {
+  return new Sharing(browserSurroundings(environment));
 }
 
 /** One for each client. */
@@ -59,7 +50,7 @@ export class Sharing implements GroupEvents {
   }
 
   readonly open: Environment["open"] = (url, protocol, events) => {
-    if (this.#isAlone) return this.#openAlone(url, protocol, events);
+    if (this.#isAlone) return this.#surroundings.environment.open(url, protocol, events);
     const line: Line = {
       number: 0,
       url,
@@ -87,20 +78,6 @@ export class Sharing implements GroupEvents {
     else this.#attempt(line, this.#introduce(line, text));
   }
 
-  /** A socket of our own; the others are left when the client disconnects, as ever. */
-  #openAlone(...what: Parameters<Environment["open"]>): Socket {
-    const socket = this.#surroundings.environment.open(...what);
-    return {
-      send: (text) => {
-        socket.send(text);
-      },
-      close: (code) => {
-        if (code === CloseCode.NORMAL) this.#leave();
-        socket.close(code);
-      },
-    };
-  }
-
   /** What the browser forbids can not be shared: then alone. */
   #attempt(line: Line, attempt: Promise<void>): void {
     attempt.catch(() => {
@@ -115,7 +92,7 @@ export class Sharing implements GroupEvents {
     const name = await this.#surroundings.name(line.url, String(auth?.["token"]));
     if (line !== this.#line || this.#isAway) return;
     if (this.#group?.name !== name) {
-      this.#leave();
+      this.leave();
       this.#join(name, line);
     }
     this.#clientId = String(auth?.["clientId"]);
@@ -175,7 +152,7 @@ export class Sharing implements GroupEvents {
 
   /** Have the client connect anew, at once. */
   #drop(line: Line): void {
-    line.events.received(FAREWELL);
+    line.events.received(JSON.stringify(FAREWELL));
     this.#end(line, CloseCode.SERVICE_RESTART);
   }
 
@@ -189,8 +166,7 @@ export class Sharing implements GroupEvents {
     if (line !== this.#line) return;
     this.#line = undefined;
     this.#group?.say({ line: line.number, closed: true });
-    if (code === CloseCode.NORMAL) this.#leave();
-    else {
+    if (code !== CloseCode.NORMAL) {
       this.#failures += 1;
       this.#isAlone = this.#failures >= MAX_FAILURES;
     }
@@ -199,7 +175,8 @@ export class Sharing implements GroupEvents {
     });
   }
 
-  #leave(): void {
+  /** Take part no more, until the next socket is opened. */
+  leave(): void {
     this.#unlisten?.();
     this.#group?.leave();
     this.#group = this.#unlisten = undefined;

@@ -7,6 +7,7 @@
  * holds live messages back while a replay goes out, so nothing fits between the two, and nothing
  * is kept in memory here.
  */
+import { CloseCode } from "../codes.ts";
 import type { Cursor, Position } from "../cursor.ts";
 import type { Cancel, Environment } from "../environment.ts";
 import { split } from "../topics.ts";
@@ -40,6 +41,8 @@ export class Switchboard implements Board, TrunkEvents {
   readonly #callers = new Map<string, Caller>();
   /** The server's auth_success, while there is a connection. */
   #welcome: Frame | undefined;
+  /** Whose token the server has, or is looking at. */
+  #bearer: Caller | undefined;
   #expiresAt = 0;
   #acked: string | undefined;
   #sweep: Cancel | undefined;
@@ -89,16 +92,19 @@ export class Switchboard implements Board, TrunkEvents {
   #admit({ from, line, kept }: ToLeader, hello: string, post: (message: ToTab) => void): void {
     const [auth] = parse(hello);
     if (auth === undefined) return;
+    const before = this.#callers.get(from);
+    if (before !== undefined) before.isOpen = false; // what it asked for is answered to nobody
     const caller = new Caller(from, line, auth, kept, post);
     this.#callers.set(from, caller);
     if (this.#welcome !== undefined) this.#greet(caller, this.#welcome);
-    else this.#connect(auth);
+    else this.#connect(caller);
   }
 
-  #connect(auth: Frame): void {
+  #connect(caller: Caller): void {
     const { url, protocol, clientId } = this.#line;
+    this.#bearer ??= caller; // or another's attempt is under way
     try {
-      this.trunk.open(url, protocol, { ...auth, clientId, resume: undefined });
+      this.trunk.open(url, protocol, { ...caller.auth, clientId, resume: undefined });
     } catch {
       // Such a URL can not be opened: each tab's own attempt fails as it should.
       for (const caller of this.#callers.values()) this.sendAway(caller);
@@ -144,7 +150,8 @@ export class Switchboard implements Board, TrunkEvents {
 
   sendAway(caller: Caller): void {
     caller.sendAway();
-    this.#callers.delete(caller.tab);
+    // The tab may have come back on another line since.
+    if (this.#callers.get(caller.tab) === caller) this.#callers.delete(caller.tab);
     this.#hangUp(caller);
     this.sweepLater();
   }
@@ -184,7 +191,7 @@ export class Switchboard implements Board, TrunkEvents {
 
   accepted(welcome: Frame): void {
     this.#welcome = welcome;
-    this.expires(welcome);
+    this.#expires(welcome);
     this.holdings.reset(welcome);
     this.#sweep?.();
     this.#sweep = undefined;
@@ -194,8 +201,13 @@ export class Switchboard implements Board, TrunkEvents {
     for (const caller of this.#open()) this.#greet(caller, welcome, unclaimed);
   }
 
+  refreshed(caller: Caller, reply: Frame): void {
+    this.#bearer = caller;
+    this.#expires(reply);
+  }
+
   /** An API key does not expire. */
-  expires({ expiresIn }: Frame): void {
+  #expires({ expiresIn }: Frame): void {
     this.#expiresAt = expiresIn ? this.#environment.now() + Number(expiresIn) : 0;
   }
 
@@ -245,12 +257,18 @@ export class Switchboard implements Board, TrunkEvents {
   }
 
   lost(code: number): void {
+    // What becomes of one tab's token is nothing to the others: they try their own.
+    const isOfToken = code === CloseCode.TOKEN_EXPIRED || code === CloseCode.AUTHENTICATION_FAILED;
+    const bearer = isOfToken ? this.#bearer : undefined;
     this.#forgetServer();
-    for (const caller of this.#callers.values()) caller.close(code);
+    for (const caller of this.#callers.values()) {
+      if (bearer === undefined || caller === bearer) caller.close(code);
+      else caller.restart();
+    }
   }
 
   #forgetServer(): void {
-    this.#welcome = this.#acked = undefined;
+    this.#welcome = this.#acked = this.#bearer = undefined;
     this.replays.lose();
   }
 }

@@ -23,6 +23,9 @@ export class Trunk {
   #socket: Socket | undefined;
   #heartbeat: Heartbeat | undefined;
   #lastId = 0;
+  #authSentAt = 0;
+  /** The last round trip to the server, in milliseconds; the handshake's at first. */
+  latency = 0;
   /** Bound: what the tabs' clients ask at once, each with its own bound. */
   readonly #asked = new Map<RequestId, Answered>();
 
@@ -36,6 +39,7 @@ export class Trunk {
     if (this.#socket !== undefined) return;
     const socket = this.#environment.open(url, protocol, {
       opened: () => {
+        this.#authSentAt = this.#environment.elapsed();
         if (this.#socket === socket) this.send(auth);
       },
       received: (data) => {
@@ -81,7 +85,9 @@ export class Trunk {
   }
 
   #take(frame: Frame): void {
+    if (frame.type === "pong") this.#measure(Number(frame["t"]));
     if (frame.type === "auth_success" && this.#heartbeat === undefined) {
+      this.#measure(this.#authSentAt);
       const { timeout } = frame["heartbeat"] as { timeout: number };
       // The pings of the tabs set the pace, so there is no interval.
       const pace = { interval: 0, timeout };
@@ -101,6 +107,10 @@ export class Trunk {
     const answered = frame.id === undefined ? undefined : this.#asked.get(frame.id);
     if (frame.id === undefined || answered === undefined) this.#events.frame(frame);
     else if (answered(frame) !== true) this.#asked.delete(frame.id);
+  }
+
+  #measure(sentAt: number): void {
+    this.latency = this.#environment.elapsed() - sentAt;
   }
 
   #lose(code: number): void {

@@ -4,6 +4,7 @@
  * All post to the common channel, where the leading tab listens; it posts to a channel that each
  * other tab has for itself.
  */
+import { CloseCode } from "../codes.ts";
 import type { Cursor } from "../cursor.ts";
 import type { RequestId } from "../frames.ts";
 
@@ -57,6 +58,15 @@ export interface ToTab {
 export interface Announcement {
   readonly leader: string;
 }
+
+/** Said by no server: a tab connects again at once, and finds who has the connection then. */
+export const FAREWELL = {
+  type: "disconnect",
+  code: CloseCode.SERVICE_RESTART,
+  reason: "The connection that tabs share begins anew.",
+  reconnect: true,
+  retryAfter: 0,
+};
 
 /** Read a frame or a batch; what is neither is nothing. */
 export function parse(text: unknown): readonly Frame[] {

@@ -1,5 +1,6 @@
 /** Who shares, with whom, and what happens at the bounds. */
 import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Environment } from "../../../src/client/environment.ts";
 import { Caller } from "../../../src/client/sharing/caller.ts";
 import { sharing } from "../../../src/client/sharing/index.ts";
 import { shareName } from "../../../src/client/sharing/key.ts";
@@ -58,6 +59,12 @@ describe("a client", () => {
     vi.stubGlobal("navigator", { locks: {} });
     vi.stubGlobal("BroadcastChannel", undefined);
     expect(sharing(environment, config)).toBe(environment);
+  });
+
+  it("has its own socket in Node 24, which has locks and channels, and no tabs", () => {
+    vi.stubGlobal("navigator", { locks: {} });
+    const node: Environment = { ...environment, kind: "service" };
+    expect(sharing(node, config)).toBe(node);
   });
 });
 
@@ -145,5 +152,28 @@ describe("a tab", () => {
     expect(() => {
       tab.reader.connect();
     }).toThrow("malformed");
+  });
+});
+
+describe("a tab that came back on another line", () => {
+  it("is not sent away by the answer to what it asked on the one before", async () => {
+    const tabs = new Tabs();
+    await tabs.subscribed("a.x");
+    const tab = await tabs.subscribed("b.y");
+    const cursor = { epoch: "x1", offsets: { "0": 0, "1": 0 } };
+    const { connection } = tabs;
+    const { say } = connection;
+    connection.say = (frame) => {
+      if (frame["type"] !== "replay_complete") return say.call(connection, frame);
+      connection.say = say;
+      say.call(connection, { ...frame, recovered: false, count: 0, reason: "TOO_MANY" });
+    };
+    tab.reader.request({ type: "replay", cursor, subscriptionId: tab.reader.topics.get("b.y") });
+    tab.reader.giveUp();
+    await tabs.settle();
+    const message = tabs.upstream.publish("b.y");
+    await tabs.settle();
+    expect(tab.reader.got.get("b.y")).toContain(message.id);
+    expect(tab.reader.closes).toEqual([]);
   });
 });

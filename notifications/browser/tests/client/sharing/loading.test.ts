@@ -4,28 +4,34 @@ import type { Environment } from "../../../src/client/environment.ts";
 import { openLater } from "../../../src/client/sharing/index.ts";
 import { Tabs } from "./world.ts";
 
-type Open = Environment["open"];
+type Opener = Pick<Environment, "open" | "leave">;
 
 /** Notes which sockets it is asked for. */
-function opener(name: string, told: string[]): Open {
-  return (url) => {
-    told.push(`${name} opens ${url}`);
-    return { send: () => undefined, close: () => undefined };
+function opener(name: string, told: string[]): Opener {
+  return {
+    open: (url) => {
+      told.push(`${name} opens ${url}`);
+      return { send: () => undefined, close: () => undefined };
+    },
+    leave: () => {
+      told.push(`${name} leaves`);
+    },
   };
 }
 
-function setUp(load: (told: string[]) => Promise<{ openerFor(): Open }>) {
+function setUp(load: (told: string[]) => Promise<{ openerFor(): Opener }>) {
   const told: string[] = [];
   const { environment } = new Tabs().browser.page();
-  const own = { ...environment, open: opener("own", told) };
-  const { prepare, open } = openLater(own, () => load(told));
+  const { open: ownOpen } = opener("own", told);
+  const own = { ...environment, open: ownOpen };
+  const { prepare, open, leave } = openLater(own, () => load(told));
   const events = { opened: () => undefined, received: () => undefined, closed: () => undefined };
-  return { told, prepare, open: (url: string) => open(url, "protocol", events) };
+  return { told, prepare, leave, open: (url: string) => open(url, "protocol", events) };
 }
 
 describe("a client that may share", () => {
   it("loads once, and opens with what came", async () => {
-    const { told, prepare, open } = setUp(async (told) => {
+    const { told, prepare, open, leave } = setUp(async (told) => {
       told.push("loads");
       return { openerFor: () => opener("shared", told) };
     });
@@ -34,13 +40,15 @@ describe("a client that may share", () => {
     open("a");
     await prepare?.();
     open("b");
-    expect(told).toEqual(["loads", "shared opens a", "shared opens b"]);
+    leave?.();
+    expect(told).toEqual(["loads", "shared opens a", "shared opens b", "shared leaves"]);
   });
 
   it("has its own sockets where loading fails", async () => {
-    const { told, prepare, open } = setUp(() => Promise.reject(new Error("404")));
+    const { told, prepare, open, leave } = setUp(() => Promise.reject(new Error("404")));
     await prepare?.();
     open("a");
+    leave?.();
     expect(told).toEqual(["own opens a"]);
   });
 });

@@ -116,6 +116,7 @@ export class Reader {
     this.#socket = undefined;
     this.isReady = false;
     socket?.close(1000);
+    this.#page.sharing.leave();
   }
 
   #take(frame: Frame): void {

@@ -1,5 +1,8 @@
 /** Several tabs, one connection. */
 import { describe, expect, it } from "vitest";
+import type { Environment, SocketEvents } from "../../../src/client/environment.ts";
+import { Switchboard } from "../../../src/client/sharing/switchboard.ts";
+import type { ToTab } from "../../../src/client/sharing/wire.ts";
 import type { Frame } from "./upstream.ts";
 import { Tabs } from "./world.ts";
 
@@ -155,6 +158,18 @@ describe("tabs of one user", () => {
     expect(typesOf(second.reader.frames)).toEqual(["auth_success"]);
   });
 
+  it("measure the way to the server, not only that to the leading tab", async () => {
+    const tabs = new Tabs();
+    const [, second] = [await tabs.open(), await tabs.open()];
+    second.reader.send({ type: "ping", t: 50 });
+    while (second.reader.frames.at(-1)?.["type"] !== "pong") await tabs.scheduler.step();
+    tabs.browser.clock.advance(300); // the server answers late
+    await tabs.scheduler.drain();
+    second.reader.send({ type: "ping", t: 1_000 });
+    await tabs.scheduler.drain();
+    expect(second.reader.frames.at(-1)).toMatchObject({ type: "pong", t: 700 });
+  });
+
   it("are told that the token expires, and how long it is good for", async () => {
     const tabs = new Tabs();
     await tabs.open();
@@ -179,6 +194,53 @@ describe("tabs of one user", () => {
     await tabs.scheduler.drain();
     expect(tab.reader.frames).toMatchObject([{ type: "error", code: "UNAUTHENTICATED" }]);
     expect(tab.reader.closes).toEqual([4501]);
+  });
+});
+
+describe("a token that is refused", () => {
+  it("ends the tab that it is of, and the others connect with theirs", () => {
+    const sent: string[] = [];
+    const lines: SocketEvents[] = [];
+    const { environment } = new Tabs().browser.page();
+    const open: Environment["open"] = (_url, _protocol, events) => {
+      lines.push(events);
+      return { send: (text) => void sent.push(text), close: () => undefined };
+    };
+    const switchboard = new Switchboard({ ...environment, open }, { url: "", protocol: "", clientId: "" });
+    const told: Record<string, ToTab[]> = { bad: [], good: [] };
+    const join = (from: string, line: number): void => {
+      const hello = JSON.stringify({ type: "auth", id: 1, token: from });
+      switchboard.hear({ from, line, hello }, (message) => told[from]?.push(message));
+    };
+    join("bad", 1);
+    join("good", 1);
+    lines[0]?.opened();
+    lines[0]?.closed(4501);
+    expect(told["bad"]).toEqual([{ line: 1, closed: 4501 }]);
+    expect(told["good"]).toEqual([
+      { line: 1, text: expect.stringContaining('"retryAfter":0') as string },
+      { line: 1, closed: 1012 },
+    ]);
+    join("good", 2);
+    lines[1]?.opened();
+    expect(sent.map((text) => (JSON.parse(text) as { token: string }).token)).toEqual(["bad", "good"]);
+  });
+
+  it.each([
+    ["when it expires", "first", []],
+    ["after a refresh by another", "second", [{ type: "refresh", token: "ada:newer" }]],
+  ])("is its own tab's affair %s", async (_, whose, requests) => {
+    const tabs = new Tabs();
+    const [first, second] = [await tabs.open(), await tabs.open()];
+    for (const request of requests) second.reader.request(request);
+    await tabs.scheduler.drain();
+    const closed = tabs.connection;
+    closed.say({ type: "disconnect", code: 4401, reason: "", reconnect: true });
+    closed.close(4401);
+    await tabs.settle();
+    const closes = [first.reader.closes, second.reader.closes];
+    expect(closes).toEqual(whose === "first" ? [[4401], [1012]] : [[1012], [4401]]);
+    expect(tabs.all.every(({ reader }) => reader.isReady)).toBe(true);
   });
 });
 

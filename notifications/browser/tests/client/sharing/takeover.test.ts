@@ -31,7 +31,7 @@ describe("a leading tab", () => {
     expect(others[0]?.reader.frames).toContainEqual({
       type: "disconnect",
       code: 1012,
-      reason: "Another tab has the connection now.",
+      reason: "The connection that tabs share begins anew.",
       reconnect: true,
       retryAfter: 0,
     });
