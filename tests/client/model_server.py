@@ -42,7 +42,10 @@ class Logged:
 
 @dataclass(slots=True)
 class Held:
-    """A subscription. begin: what lies at or before it is not wanted."""
+    """A subscription. begin: what lies at or before it is not wanted.
+
+    Of filters it knows that of topics: {"in": ["topic", [...]]}.
+    """
 
     id: str
     topic: str
@@ -50,6 +53,9 @@ class Held:
     begin: list[int]
 
     def wants(self, message: Logged) -> bool:
+        tree = self.options.get("filter")
+        if tree is not None and message.topic not in tree["in"][1]:
+            return False
         is_after = message.offset > self.begin[message.partition]
         return is_after and matches(split(self.topic), split(message.topic))
 
@@ -84,6 +90,7 @@ class ModelServer:
         self.line: Line | None = None
         self.next_cut: int | None = None
         self.resumed_from: Callable[[list[int]], None] = lambda offsets: None
+        self.published: Callable[[Logged], None] = lambda message: None
         self._network = network
         self._random = random
         self._ids = itertools.count(1)
@@ -99,6 +106,7 @@ class ModelServer:
         self.heads[partition] += 1
         message = Logged(topic, len(self.log), partition, self.heads[partition])
         self.log.append(message)
+        self.published(message)
         if self.line is not None and not self.line.is_detached:
             self._deliver(self.line, message)
         return message
