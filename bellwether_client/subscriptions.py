@@ -199,7 +199,6 @@ class Subscriptions:
 
     def begun_by_others(self, held: HeldSubscription) -> None:
         """Take one that was begun from outside: without a handler here it is an orphan."""
-        self._endings.done(held.topic)
         entry = self._entries.get(held.topic)
         if entry is None:
             self._adopt(held, None, CursorTrack())

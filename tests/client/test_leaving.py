@@ -3,7 +3,7 @@
 import pytest
 
 from bellwether_client import Last, MemoryStorage, SubscriptionOptions
-from tests.client.fake_server import NOW, cursor, held
+from tests.client.fake_server import cursor, held
 from tests.client.virtual import virtual
 from tests.client.world import Handler, World, complete, deliver, grant, refuse, settle
 
@@ -19,8 +19,11 @@ async def test_of_more_topics_than_are_noted_while_away_the_rest_are_orphans() -
         assert [event.topic for event in world.told("orphan")] == ["t1000"]
 
 
+@pytest.mark.parametrize("is_answered", [True, False])
 @virtual
-async def test_an_unsubscribe_without_an_answer_is_made_good_on_the_next_connection() -> None:
+async def test_an_unsubscribe_without_an_answer_is_made_good_on_the_next_connection(
+    is_answered: bool,
+) -> None:
     async with World() as world:
         subscription = world.client.subscribe("a.*", Handler())
         socket = await world.connected()
@@ -31,10 +34,11 @@ async def test_an_unsubscribe_without_an_answer_is_made_good_on_the_next_connect
         socket.shut(1006)
         socket = await world.accept(resumed=True, subscriptions=[held("a.*")])
         request = await socket.expect("unsubscribe")
-        socket.push("unsubscribed", id=request["id"], subscriptionId="sub1")
-        await settle()
         assert world.told("orphan") == []
-        socket.push("subscribed", subscriptionId="sub2", topic="a.*", createdAt=NOW)
+        if is_answered:
+            socket.push("unsubscribed", id=request["id"], subscriptionId="sub1")
+        else:  # others begin one in its place
+            socket.push("subscribed", **held("a.*", "sub2"), cursor=cursor())
         await settle()
         socket.shut(1006)
         await world.accept(resumed=True, subscriptions=[held("a.*", "sub2")])
@@ -82,6 +86,19 @@ async def test_who_comes_back_before_the_answer_begins_anew_too() -> None:
 
 
 @virtual
+async def test_who_comes_back_before_an_answer_that_is_lost_begins_anew_too() -> None:
+    async with World() as world:
+        socket = await world.connected()
+        world.client.subscribe("a.*", Handler()).unsubscribe()
+        world.client.subscribe("a.*", Handler())
+        await socket.expect("subscribe")
+        socket.shut(1006)
+        socket = await world.accept(resumed=True, subscriptions=[held("a.*")])
+        assert (await socket.expect("unsubscribe"))["subscriptionId"] == "sub1"
+        await socket.expect("subscribe")
+
+
+@virtual
 async def test_who_comes_back_after_a_restart_begins_anew() -> None:
     storage = MemoryStorage()
     async with World(storage=storage) as world:
@@ -93,8 +110,9 @@ async def test_who_comes_back_after_a_restart_begins_anew() -> None:
         world.client.subscribe("a.*", Handler()).unsubscribe()
         socket = await world.connected(resumed=True, subscriptions=[held("a.*")])
         assert (await socket.expect("unsubscribe"))["subscriptionId"] == "sub1"
+        complete(socket, cursor=cursor())
         await settle()
-        assert [frame["type"] for frame in socket.sent()] == []
+        assert socket.sent() == []
 
 
 @virtual

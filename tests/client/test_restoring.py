@@ -151,6 +151,40 @@ async def test_a_late_handler_with_other_options_that_comes_while_away() -> None
 
 
 @virtual
+async def test_a_late_handler_with_other_options_after_a_stream_has_ended() -> None:
+    async with World() as world:
+        world.client.stream("a.*")
+        socket = await world.connected(cursor=cursor(p0=10))
+        grant(socket, await socket.expect("subscribe"))
+        await settle()
+        await world.client.disconnect()
+        socket = await resumed(world, held("a.*"))
+        complete(socket, cursor=cursor(p0=10))
+        deliver(socket, 11)
+        await settle()
+        handler = Handler()
+        world.client.subscribe("a.*", handler, SubscriptionOptions(server_filter=FILTER))
+        await socket.expect("unsubscribe")
+        request = await socket.expect("subscribe")
+        grant(socket, request, "sub2")
+        complete(socket, request["id"], cursor=cursor(p0=11))  # 11 is not what it wants
+        await settle()
+        assert handler.payloads == []
+
+
+@virtual
+async def test_a_late_handler_is_compared_with_what_the_server_holds_now() -> None:
+    storage = MemoryStorage()
+    await first_run(storage, SubscriptionOptions(max_replay_age=5))
+    async with World(storage=storage) as world:
+        socket = await resumed(world, held("a.*"))
+        complete(socket, cursor=cursor(p0=10))
+        await settle()
+        await world.client.subscribe("a.*", Handler()).ready()
+        assert [frame["type"] for frame in socket.sent()] == ["verify"]
+
+
+@virtual
 async def test_a_late_handler_that_wants_nothing_missed_has_what_comes_from_now_on() -> None:
     async with World() as world:
         there = held("a.*", maxReplayAge=5)
@@ -224,7 +258,31 @@ async def test_a_slow_handler_keeps_the_place_until_it_has_had_all() -> None:
 
 
 @virtual
-async def test_what_a_disconnect_let_go_of_a_first_replay_comes_with_the_next_connect() -> None:
+async def test_a_place_in_a_replay_is_kept_while_another_goes_on_behind_it() -> None:
+    storage, handler = MemoryStorage(), Handler()
+    handler.goes_on.clear()
+    async with World(storage=storage) as world:
+        world.client.subscribe("a.*", handler, SINCE)
+        socket = await world.connected(cursor=cursor(p0=10))
+        request = await socket.expect("subscribe")
+        grant(socket, request)
+        deliver(socket, 3, replayed=True)
+        complete(socket, request["id"], count=1, cursor=cursor(p0=10))
+        await settle()
+        socket.shut(1006)
+        socket = await world.accept(resumed=True)  # the server has lost the subscription
+        complete(socket, cursor=cursor(p0=10))
+        grant(socket, await socket.expect("subscribe"), "sub2")
+        await wait(300)
+        assert (await stored(storage))[0]["replayFrom"] == cursor(p0=2)
+        handler.goes_on.set()
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+@virtual
+async def test_what_a_disconnect_let_go_of_a_first_replay_comes_with_the_next_connect(
+    is_whole: bool,
+) -> None:
     async with World() as world:
         handler = Handler()
         world.client.subscribe("a.*", handler, SINCE)
@@ -235,7 +293,8 @@ async def test_what_a_disconnect_let_go_of_a_first_replay_comes_with_the_next_co
         await settle()
         handler.goes_on.clear()
         deliver(socket, 4, 5, replayed=True)
-        complete(socket, request["id"], count=3, cursor=cursor(p0=10))
+        if is_whole:
+            complete(socket, request["id"], count=3, cursor=cursor(p0=10))
         await settle()
         await world.client.disconnect()
         handler.goes_on.set()
