@@ -190,9 +190,12 @@ def _beginning(entry: Entry, since: Cursor | None, had: CursorTrack | None) -> R
         return None
     else:
         # The server lost it, or gets it anew: what came since is missing.
-        place, track = since, CursorTrack() if had is None else had.copy()
+        # Handlers may still be in an earlier replay, whose rest a restart could not have otherwise:
+        # a subscription's own beginning bounds its replays.
+        rest, track = entry.replay_from, CursorTrack() if had is None else had.copy()
+        place = rest if rest is not None and rest.epoch == since.epoch else since
         if entry.is_unheard:  # what waits for a handler comes again: nobody has had it
-            place, track = entry.replay_from or since, CursorTrack()
+            track = CursorTrack()
             entry.let_go()
         if missed is False:
             return None

@@ -173,8 +173,6 @@ async def test_retries_end_where_the_policy_says() -> None:
         (Refused(503, "full", 20.0), True),
         (Refused(429, "slowly", None), True),
         (Refused(403, "hostile origin", None), False),
-        (Refused(408, "too late", None), False),
-        (Refused(425, "too early", None), False),
         (Unusable("no such thing"), False),
     ],
 )

@@ -272,10 +272,16 @@ async def test_a_place_in_a_replay_is_kept_while_another_goes_on_behind_it() -> 
         socket.shut(1006)
         socket = await world.accept(resumed=True)  # the server has lost the subscription
         complete(socket, cursor=cursor(p0=10))
-        grant(socket, await socket.expect("subscribe"), "sub2")
+        request = await socket.expect("subscribe")
+        assert request["options"] == {"since": cursor(p0=2)}
+        grant(socket, request, "sub2")
+        deliver(socket, 3, 11, replayed=True)
+        complete(socket, request["id"], count=2, cursor=cursor(p0=11))
         await wait(300)
         assert (await stored(storage))[0]["replayFrom"] == cursor(p0=2)
         handler.goes_on.set()
+        await settle()
+        assert handler.payloads == [3, 11]
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
