@@ -144,7 +144,11 @@ class Entry:
         """Give what was kept to who is here now."""
         kept, self._kept = self._kept, deque()
         self.told_loss = self.is_unheard = False
+        asked = {message.position for message, _, is_asked in kept if is_asked}
         for message, step, is_asked in kept:
+            if not is_asked and message.position is not None and message.position in asked:
+                step.settle()  # the replay has brought it, in its order
+                continue
             takers = [local for local in self.locals if is_asked or local.wants(message)]
             step.add(len(takers))
             for local in takers:

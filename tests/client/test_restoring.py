@@ -410,3 +410,29 @@ async def test_what_comes_anew_to_an_orphan_waits_for_its_handler() -> None:
         world.client.subscribe("a.*", handler)
         await settle()
         assert handler.payloads == [11, 12, 13]
+
+
+@virtual
+async def test_what_waits_for_a_handler_and_is_then_replayed_comes_once_and_in_order() -> None:
+    storage = MemoryStorage()
+    await first_run(storage, SINCE, 3)
+    async with World(storage=storage) as world:
+        socket = await resumed(world, held("a.*"))
+        deliver(socket, 11, replayed=True)
+        complete(socket, count=1, cursor=cursor(p0=11))
+        await settle()
+        socket.shut(1006)
+        socket = await world.accept(resumed=True)  # the server has lost the subscription
+        complete(socket, cursor=cursor(p0=11))
+        request = await socket.expect("subscribe")
+        assert request["options"] == {"since": cursor(p0=3)}
+        grant(socket, request, "sub2")
+        deliver(socket, 4, 11, replayed=True)
+        complete(socket, request["id"], count=2, cursor=cursor(p0=11))
+        deliver(socket, 12)
+        await settle()
+        handler = Handler()
+        world.client.subscribe("a.*", handler, SINCE)
+        await settle()
+        assert handler.payloads == [4, 11, 12]
+        assert world.client.get_stats().waiting == 0
