@@ -95,7 +95,8 @@ class Life:
         wanted = reader.in_force[-1]
         await self.world.client.subscribe(reader.topic, handle, reader.options()).ready()
         await asyncio.sleep(0.01)  # until this is kept
-        reader.in_force = [wanted]
+        if not after:  # who comes late, and is owed a replay, gets it with the next connection
+            reader.in_force = [wanted]
         reader.from_place = reader.from_place or list(self.server.heads)
 
     async def end(self, *, is_killed: bool) -> MemoryStorage:
