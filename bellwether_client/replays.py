@@ -31,7 +31,7 @@ class Replay:
     for), or `asked` (by `replay`). entry: None for all. locals: who gets it; None: all that share
     the entry. place: where it begins; None: told when it is asked for. again: where it does in a
     `subscribe` for what the server has lost; None: as the options say.
-    had: what it has brought. answer: the application's, who gets the result.
+    had: what it has brought. behind: what handlers had of it before; None: nothing. answer: the application's, who gets the result.
     """
 
     kind: Literal["session", "subscribe", "asked"]
@@ -42,6 +42,7 @@ class Replay:
     options: dict[str, Any] = field(default_factory=dict)
     max_age: int | None = None
     had: CursorTrack = field(default_factory=CursorTrack)
+    behind: CursorTrack | None = None
     answer: "asyncio.Future[ReplayResult] | None" = None
     id: RequestId | None = None
     was_sent: bool = False

@@ -278,7 +278,9 @@ class Subscriptions:
         entry.begin(rest)
         # Where the server has lost what bounds the newest n, they are asked for anew.
         again = None if entry.asks_newest else rest
-        entry.owed = Replay(kind="asked", entry=entry, place=rest, again=again)
+        behind = CursorTrack()
+        behind.reset(rest)
+        entry.owed = Replay(kind="asked", entry=entry, place=rest, again=again, behind=behind)
         self.replays.owe(entry.owed)
 
     def _adopt(self, held: HeldSubscription, since: Cursor | None, had: CursorTrack) -> None:

@@ -436,3 +436,21 @@ async def test_what_waits_for_a_handler_and_is_then_replayed_comes_once_and_in_o
         await settle()
         assert handler.payloads == [4, 11, 12]
         assert world.client.get_stats().waiting == 0
+
+
+@virtual
+async def test_what_a_resume_brings_of_a_replay_that_goes_on_is_not_given_twice() -> None:
+    storage = MemoryStorage()
+    await first_run(storage, SINCE, 3, 11)  # the cursor was behind: of another, slower handler
+    async with World(storage=storage) as world:
+        handler = Handler()
+        world.client.subscribe("a.*", handler, SINCE)
+        socket = await resumed(world, held("a.*", since=cursor(p0=2)))
+        deliver(socket, 11, 12, replayed=True)
+        complete(socket, count=2, cursor=cursor(p0=12))
+        request = await socket.expect("replay")
+        assert request["cursor"] == cursor(p0=11)
+        deliver(socket, 12, replayed=True)
+        complete(socket, request["id"], count=1, cursor=cursor(p0=12))
+        await settle()
+        assert handler.payloads == [12]
