@@ -30,8 +30,9 @@ class Replay:
     kind: `session` (after a session that is gone), `subscribe` (what a new subscription asks
     for), or `asked` (by `replay`). entry: None for all. locals: who gets it; None: all that share
     the entry. place: where it begins; None: told when it is asked for. again: where it does in a
-    `subscribe` for what the server has lost; None: as the options say.
-    had: what it has brought. behind: what handlers had of it before; None: nothing. answer: the application's, who gets the result.
+    `subscribe` for what the server has lost; None: as the options say. had: what it has brought.
+    behind: what handlers had of it before; None: nothing. answer: the application's, who gets the
+    result.
     """
 
     kind: Literal["session", "subscribe", "asked"]

@@ -441,7 +441,10 @@ async def test_what_waits_for_a_handler_and_is_then_replayed_comes_once_and_in_o
 @virtual
 async def test_what_a_resume_brings_of_a_replay_that_goes_on_is_not_given_twice() -> None:
     storage = MemoryStorage()
-    await first_run(storage, SINCE, 3, 11)  # the cursor was behind: of another, slower handler
+    await first_run(storage, SINCE, 3, 11)
+    state = json.loads(await storage.get(KEY) or "")
+    state["cursor"] = cursor(p0=10)  # as where another handler is slower
+    await storage.set(KEY, json.dumps(state))
     async with World(storage=storage) as world:
         handler = Handler()
         world.client.subscribe("a.*", handler, SINCE)
