@@ -86,18 +86,27 @@ class OutsideChanges:
         hub, subscriber = connection.process.hub, connection.subscriber
         try:
             async with leaving_on_failure(connection):
-                while (at := self._wanted) is not None and not connection.is_closing:
-                    try:
-                        await self._look(self._place)
-                        self._seen = at
-                    except Unavailable:
-                        self._wanted = None  # the timer comes again
-                        break
-                    if self._wanted == at:
-                        self._wanted = None
-                await hub.attach(subscriber)
+                while True:
+                    await self._look_until_seen()
+                    await hub.attach(subscriber)
+                    if self._wanted is None or connection.is_closing:
+                        return
+                    # Heard of while the connection caught up.
+                    self._place = hub.offsets()
+                    hub.detach(subscriber)
         finally:
             self._task = None
+
+    async def _look_until_seen(self) -> None:
+        while (at := self._wanted) is not None and not self._connection.is_closing:
+            try:
+                await self._look(self._place)
+            except Unavailable:
+                self._wanted = None  # the timer comes again
+                return
+            self._seen = at
+            if self._wanted == at:
+                self._wanted = None
 
     async def _look(self, place: Offsets) -> None:
         """Compare with the database; place: what lies behind it comes by way of the log."""

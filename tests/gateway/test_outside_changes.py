@@ -193,6 +193,29 @@ async def test_one_change_is_looked_at_once(
     assert reads == [read_held]
 
 
+async def test_a_change_that_is_heard_of_while_the_connection_catches_up_is_looked_at(
+    hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attach, later = hub.attach, AT + timedelta(seconds=1)
+
+    async def slowly(subscriber: Any) -> None:
+        await attach(subscriber)
+        if len(client.connection.subscriber.wishes) == 1:
+            await begun("user.1.b")
+            client.connection.subscriptions_changed(later)
+
+    monkeypatch.setattr(hub, "attach", slowly)
+    await begun("user.1.a")
+    await look(client, hub)
+    async with asyncio.timeout(WAIT):
+        while len(client.connection.subscriber.wishes) < 2:
+            await asyncio.sleep(0.001)
+    await level(client, hub)
+    assert kinds(await frames(client)) == ["subscribed", "subscribed"]
+    await publish(hub, "user.1.a", "user.1.b")
+    assert payloads(await frames(client)) == [0, 1]
+
+
 async def test_a_look_that_failed_is_repeated(
     hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
