@@ -90,14 +90,20 @@ class HttpProtocol(UpgradingHttpProtocol):
 
     def _too_late(self) -> None:
         self._timer = None
-        if self._at == "head" and not self._size:
+        if self._at == "head" and self._is_answering():
+            self._wait(HEAD_DEADLINE)  # the request before it is not cut off for it
+        elif self._at == "head" and not self._size:
             self.transport.close()  # it never said anything: a browser's connection in advance
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        return cycle is not None and not cycle.response_complete
+
     def _refuse(self, status: HTTPStatus) -> None:
         metrics.requests_refused.labels(str(int(status))).inc()
-        if self._at == "head":  # else a view may be answering already
+        if self._at == "head" and not self._is_answering():  # else it would be in another's answer
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
                 % (status, status.phrase.encode())

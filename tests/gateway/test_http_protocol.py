@@ -23,6 +23,8 @@ async def answer(
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
     """Answer with the size of the body that came, or accept a socket."""
+    if scope.get("path") == "/slow":
+        await asyncio.sleep(LATE * 2)
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
         while (await receive())["type"] != "websocket.disconnect":
@@ -122,6 +124,14 @@ async def test_a_second_request_has_a_deadline_too(port: int) -> None:
     got = await said(port, HEAD + b"\r\n", HEAD, pause=0.05)
     assert got.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 408 " in got
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_what_is_late_behind_a_request_is_not_told_as_its_answer(port: int) -> None:
+    slow = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+    got = await said(port, slow + HEAD)
+    assert got.startswith(b"HTTP/1.1 200 ")
+    assert got.count(b"HTTP/1.1 408 ") == 1
 
 
 @pytest.mark.usefixtures("hurry")
